@@ -1,0 +1,91 @@
+"""dynrnn: learn a dynamical system from time series with recurrent networks, then take the learned system apart.
+
+    import dynrnn as dr
+
+    rec = dr.load_dataset("lorenz63", n_steps=100_000, noise=0.05, random_state=0)
+    model = dr.ShallowPLRNN(observed_dim=3, latent_dim=3, hidden_dim=50, clipped=True, n_fits=4, random_state=0)
+    run = dr.fit(model, rec, forcing=dr.GeneralizedTeacherForcing(alpha=0.15), n_updates=50_000)
+    print(dr.score_table(dr.evaluate(run, dr.load_dataset("lorenz63", random_state=1))))
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+# Every public name and where it lives; modules load on first use, so that importing dynrnn is quick.
+_PUBLIC = {
+    "ALRNN": "dynrnn.models",
+    "PLRNN": "dynrnn.models",
+    "ShallowPLRNN": "dynrnn.models",
+    "DendriticPLRNN": "dynrnn.models",
+    "MODELS": "dynrnn.models",
+    "generate": "dynrnn.models",
+    "forecast": "dynrnn.models",
+    "save": "dynrnn.models.storage",
+    "load": "dynrnn.models.storage",
+    "AdaptiveTeacherForcing": "dynrnn.training",
+    "FreeRunning": "dynrnn.training",
+    "GeneralizedTeacherForcing": "dynrnn.training",
+    "SparseTeacherForcing": "dynrnn.training",
+    "Regularisation": "dynrnn.training",
+    "Run": "dynrnn.training",
+    "Status": "dynrnn.training",
+    "concat": "dynrnn.training",
+    "estimate_interval": "dynrnn.training",
+    "fit": "dynrnn.training",
+    "select": "dynrnn.training",
+    "as_recording": "dynrnn.data",
+    "load_dataset": "dynrnn.data",
+    "read_recording": "dynrnn.data",
+    "split": "dynrnn.data",
+    "evaluate": "dynrnn.analysis.reconstruction",
+    "score_table": "dynrnn.analysis.reconstruction",
+    "PRESETS": "dynrnn.analysis.reconstruction",
+    "read_results": "dynrnn.results",
+    "report": "dynrnn.report",
+    "DynrnnError": "dynrnn.errors",
+    "ArgumentError": "dynrnn.errors",
+    "UnknownNameError": "dynrnn.errors",
+    "RecordingError": "dynrnn.errors",
+    "DatasetError": "dynrnn.errors",
+    "FileFormatError": "dynrnn.errors",
+    "RunFolderError": "dynrnn.errors",
+}
+_MODULES = ("analysis", "plot", "results")
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "analysis", "plot", "results", *sorted(_PUBLIC)]
+
+logging.getLogger("dynrnn").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"dynrnn.{name}")
+    else:
+        raise AttributeError(f"module 'dynrnn' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if TYPE_CHECKING:
+    from dynrnn import analysis, plot, results
+    from dynrnn.analysis.reconstruction import PRESETS, evaluate, score_table
+    from dynrnn.data import as_recording, load_dataset, read_recording, split
+    from dynrnn.errors import ArgumentError, DatasetError, DynrnnError, FileFormatError, RecordingError, RunFolderError, UnknownNameError
+    from dynrnn.models import ALRNN, MODELS, PLRNN, DendriticPLRNN, ShallowPLRNN, forecast, generate
+    from dynrnn.models.storage import load, save
+    from dynrnn.report import report
+    from dynrnn.results import read_results
+    from dynrnn.training import (
+        AdaptiveTeacherForcing, FreeRunning, GeneralizedTeacherForcing, Regularisation, Run, SparseTeacherForcing, Status, concat,
+        estimate_interval, fit, select,
+    )  # fmt: skip

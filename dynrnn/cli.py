@@ -1,0 +1,206 @@
+"""The command line: ``dynrnn fit | report | datasets``, thin over the library."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from dynrnn.errors import DynrnnError
+
+
+@dataclass
+class Fit:
+    """Fit a model to a known system or a recording, run it freely, judge it, and write a report."""
+
+    source: tyro.conf.Positional[str]
+    """A dataset's name (see `dynrnn datasets`) or a recording's file (.csv .npy .npz .mat .nwb)."""
+    out: Path
+    """New folder for config, checkpoints, results.zarr and report.html."""
+    model: Literal["plrnn", "shallow-plrnn", "dendritic-plrnn", "alrnn"] = "shallow-plrnn"
+    latent_dim: int | None = None
+    """Latent units M; default the number of channels (alrnn: 20 or more)."""
+    hidden_dim: int = 50
+    """Hidden units of shallow-plrnn."""
+    n_relu: int = 2
+    """Relu units of alrnn."""
+    n_bases: int = 20
+    """Bases of dendritic-plrnn."""
+    clipped: bool = True
+    """Clipped form of shallow-plrnn and dendritic-plrnn, whose orbits stay bounded where max|A| < 1."""
+    mean_centred: bool = False
+    """Mean-centred form of plrnn and dendritic-plrnn."""
+    observation: Literal["identity", "affine"] = "identity"
+    init: str | None = None
+    """Published initialisation; each family has its default."""
+    fits: int = 4
+    """Members of the ensemble, trained side by side."""
+    forcing: Literal["gtf", "adaptive", "sparse", "free"] = "gtf"
+    alpha: float = 0.15
+    """Strength of gtf; with --alpha-end the strength at the start."""
+    alpha_end: float | None = None
+    interval: int | None = None
+    """Samples between forcings of sparse; estimated from the data if not given."""
+    norm: str = "product_upper_bound"
+    """Jacobian norm of adaptive."""
+    updates: int = 50_000
+    sequence_length: int = 200
+    batch_size: int = 16
+    learning_rate: tuple[float, float] = (1e-3, 1e-5)
+    """At the start and at the end."""
+    training_noise: float = 0.0
+    """Noise added to windows while training, in standard deviations."""
+    latent_regularisation: float = 0.0
+    observation_regularisation: float = 0.0
+    gradient_clip: float | None = None
+    standardise: bool = True
+    keep: Literal["last", "best"] = "last"
+    """Model of the last update, or the best on the validation part."""
+    validate: bool = False
+    """Hold out a tenth of the training data and follow D_stsp on it (implied by --keep best)."""
+    random_state: int = 0
+    steps: int = 100_000
+    """Samples of a known system, for training and for each test trajectory."""
+    noise: float = 0.0
+    """Observation noise of a known system, as a fraction of each channel's standard deviation."""
+    dt: float | None = None
+    """Sampling interval; for a file without a time axis, or a known system."""
+    key: str | None = None
+    """Which array of a .npz, .mat or .nwb file."""
+    bin_size: float | None = None
+    """Seconds per bin for spike times."""
+    train: float = 0.8
+    """Share of a recording to train on; the rest is for judging."""
+    preset: str = "dynrnn-1"
+    """Metric preset: dynrnn-1, gtf-2023, alrnn-2024, cns-2023."""
+    progress: bool = True
+
+    def run(self) -> None:
+        import dynrnn as dr
+
+        preset = dr.analysis.reconstruction.get_preset(self.preset)             # a misspelt preset is told before the fit, not after
+        training, test, reference = self.load()
+        validation = None
+        if self.validate or self.keep == "best":
+            training, validation = dr.split(training, train=0.9)
+        model = self.build(training)
+        run = dr.fit(
+            model, training, forcing=self.forcing_scheme(), n_updates=self.updates, sequence_length=self.sequence_length,
+            batch_size=self.batch_size, learning_rate=self.learning_rate, validation=validation, out=self.out, progress=self.progress,
+            random_state=self.random_state, noise=self.training_noise, standardise=self.standardise, keep=self.keep,
+            gradient_clip=float("inf") if self.gradient_clip is None else self.gradient_clip,
+            regularisation=dr.Regularisation(latent=self.latent_regularisation, observation=self.observation_regularisation),
+        )  # fmt: skip
+        judge(run, test, reference, training, preset)
+        print(run)
+        print(f"report: {dr.report(self.out)}")
+
+    def load(self) -> tuple[Any, Any, Any]:
+        """Training recording, test recording, and a second true one where the system is known."""
+        import dynrnn as dr
+
+        path = Path(self.source)
+        if path.suffix and (path.exists() or len(path.parts) > 1 or ":" not in self.source):
+            options = {"key": self.key, "dt": self.dt, "bin_size": self.bin_size}
+            recording = dr.read_recording(path, **{k: v for k, v in options.items() if v is not None})
+        else:
+            packaged = self.source.startswith("nitime")
+            options = {} if packaged else {"n_steps": self.steps, "dt": self.dt}
+            if packaged and self.bin_size is not None:
+                options["bin_size"] = self.bin_size
+            if not packaged:
+                training = dr.load_dataset(self.source, **options, noise=self.noise, random_state=self.random_state)
+                test = dr.load_dataset(self.source, **options, random_state=self.random_state + 1_000_000)
+                return training, test, dr.load_dataset(self.source, **options, n_trials=10, random_state=self.random_state + 2_000_000)
+            recording = dr.load_dataset(self.source, **options)
+        return *dr.split(recording, train=self.train), None
+
+    def build(self, recording: Any) -> Any:
+        import dynrnn as dr
+
+        N = recording.sizes[recording.observed.dims[-1]]
+        K = recording.sizes["input"] if "inputs" in recording else 0
+        M = self.latent_dim if self.latent_dim is not None else max(N, 20) if self.model == "alrnn" else N
+        shape: dict[str, dict[str, Any]] = {
+            "plrnn": {"mean_centred": self.mean_centred},
+            "shallow-plrnn": {"hidden_dim": self.hidden_dim, "clipped": self.clipped},
+            "dendritic-plrnn": {"n_bases": self.n_bases, "clipped": self.clipped, "mean_centred": self.mean_centred},
+            "alrnn": {"n_relu": self.n_relu},
+        }
+        return dr.MODELS[self.model](
+            observed_dim=N, latent_dim=M, input_dim=K, observation=self.observation, init=self.init, n_fits=self.fits,
+            random_state=self.random_state, **shape[self.model],
+        )  # fmt: skip
+
+    def forcing_scheme(self) -> Any:
+        import dynrnn as dr
+
+        if self.forcing == "sparse":
+            return dr.SparseTeacherForcing(interval=self.interval)
+        if self.forcing == "adaptive":
+            return dr.AdaptiveTeacherForcing(norm=self.norm)
+        if self.forcing == "free":
+            return dr.FreeRunning()
+        return dr.GeneralizedTeacherForcing(alpha=self.alpha if self.alpha_end is None else (self.alpha, self.alpha_end))
+
+
+def judge(run: Any, test: Any, reference: Any, training: Any, preset: Any) -> Any:
+    """Scores of a run with floors and nulls, printed and stored with the orbit that they were taken from."""
+    import dynrnn as dr
+
+    longest = int(test.n_time.max())
+    transient = 0 if "inputs" in test else round(preset.transient_fraction * longest)
+    orbit = dr.generate(run, longest, initial=test, transient=transient)
+    scores = dr.evaluate(run, test, reference=reference, preset=preset, training=training, generated=orbit)
+    print(dr.score_table(scores))
+    run.store(test_data=test, generated=orbit, metrics=scores)
+    return scores
+
+
+@dataclass
+class Report:
+    """Write report.html of a run's folder."""
+
+    run_folder: tyro.conf.Positional[Path]
+
+    def run(self) -> None:
+        import dynrnn as dr
+
+        print(dr.report(self.run_folder))
+
+
+@dataclass
+class Datasets:
+    """List the known systems and packaged recordings."""
+
+    def run(self) -> None:
+        from dynrnn_datasets import available
+
+        print(available().to_string(index=False))
+
+
+Command = (
+    Annotated[Fit, tyro.conf.subcommand("fit")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Datasets, tyro.conf.subcommand("datasets")]
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: an error of ours is one message on stderr and exit code 2, without a traceback."""
+    command: Any = tyro.cli(Command, prog="dynrnn", description="Learn a dynamical system from time series, then take it apart.", args=arguments)  # pyright: ignore
+    try:
+        command.run()
+    except DynrnnError as error:
+        print(f"dynrnn: {type(error).__name__}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except ImportError as error:
+        print(f"dynrnn: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+"""Models: one file a family, all on the additive map; observation models, free running, ensembles."""
+
+from dynrnn.models.alrnn import ALRNN
+from dynrnn.models.base import AdditiveModel
+from dynrnn.models.dendritic import DendriticPLRNN
+from dynrnn.models.ensemble import concat_models, select_model
+from dynrnn.models.generation import forecast, generate
+from dynrnn.models.plrnn import PLRNN
+from dynrnn.models.registry import MODELS, model_class
+from dynrnn.models.shallow import ShallowPLRNN
+from dynrnn.models.unwrap import model_of
+
+__all__ = [
+    "ALRNN", "MODELS", "PLRNN", "AdditiveModel", "DendriticPLRNN", "ShallowPLRNN", "concat_models", "forecast", "generate",
+    "model_class", "model_of", "select_model",
+]  # fmt: skip

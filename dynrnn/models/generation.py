@@ -1,0 +1,218 @@
+"""Free running: long orbits, in memory or straight to disk, and forecasts from many starts. In float64, whatever the model was trained in."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from dynrnn_kernels.additive import forced_sequence
+from jaxtyping import Int
+from torch import Tensor
+
+from dynrnn.data import as_recording
+from dynrnn.errors import ArgumentError, RecordingError, check_int
+from dynrnn.models.base import AdditiveModel
+from dynrnn.models.unwrap import model_of
+from dynrnn.results.blocks import BlockWriter, open_blocks
+from dynrnn.streams import stream
+
+BLOCK_NUMBERS = 2**20        # latent numbers of one block of steps held in memory at once
+START_BLOCK = 2**21          # numbers of one block of forecasts
+
+
+def observed_axis(model: AdditiveModel) -> tuple[str, list]:
+    """The observed dim's name and labels, as in the recording that the model was trained on."""
+    info = model.recording_info
+    return info.get("dim", "feature"), list(info.get("names", range(model.observed_dim)))
+
+
+def check_fits(model: AdditiveModel, recording: xr.Dataset) -> None:
+    """RecordingError if the recording's channels or inputs are not as many as the model's."""
+    dim = recording.observed.dims[-1]
+    n = recording.sizes[dim]
+    if n != model.observed_dim:
+        raise RecordingError(
+            f"the recording has {n} channels (dim {dim!r}), the model observes {model.observed_dim}. "
+            "Build the model with observed_dim equal to the number of channels."
+        )
+    k = recording.sizes["input"] if "inputs" in recording else 0
+    if k != model.input_dim:
+        raise RecordingError(
+            f"the recording has {k} inputs, the model takes {model.input_dim}. "
+            + ("Build the model with input_dim equal to the number of inputs." if k else "Give the inputs with as_recording(x, inputs=u).")
+        )
+
+
+def _states(model: AdditiveModel, z: Tensor, n_steps: int, u: Tensor | None) -> Tensor:
+    """States z[1..n] of a free run from z [F, B, M]: [F, B, n, M]."""
+    F, B, M = z.shape
+    nothing = torch.zeros(1, dtype=z.dtype)
+    with torch.no_grad():
+        map = model.additive_map().to(z.dtype)
+        return forced_sequence(map, z, nothing.expand(F, B, n_steps, M), nothing.expand(F, B, n_steps, M), u)
+
+
+def _start(model: AdditiveModel, initial: Any) -> Tensor:
+    """Latent start [F, B, M] out of what the user gave."""
+    F, M, N = model.n_fits, model.latent_dim, model.observed_dim
+    if initial is None:
+        z = np.stack([stream(model.random_state, "initial state", int(k)).standard_normal((1, M)) for k in model.fit_number])
+        return torch.tensor(z)
+    if isinstance(initial, Tensor):
+        if initial.ndim != 3 or initial.shape[0] != F or initial.shape[2] != M:
+            raise ArgumentError(f"initial as a tensor is a latent state of shape (fit, trial, latent) = ({F}, any, {M}), got {tuple(initial.shape)}.")
+        z = initial.detach().double()
+    else:
+        if isinstance(initial, np.ndarray) and initial.shape == (N,):
+            initial = initial[None]
+        recording = as_recording(initial)
+        if recording.sizes[recording.observed.dims[-1]] != N:
+            check_fits(model, recording)
+        x = torch.tensor(np.asarray(recording.observed.isel(time=0).values, dtype=np.float64))
+        with torch.no_grad():
+            z = model.initial_state(x.expand(F, *x.shape))
+    if not bool(torch.isfinite(z).all()):
+        raise ArgumentError("initial holds NaN or inf in its latent state.")
+    return z
+
+
+def _drive(model: AdditiveModel, inputs: Any, initial: Any, needed: int, n_trials: int) -> Tensor | None:
+    """Inputs [1, B, steps, K], in which index t acts in the step to t."""
+    if inputs is None and isinstance(initial, xr.Dataset) and "inputs" in initial:
+        inputs = initial.inputs
+    if model.input_dim == 0:
+        if inputs is not None:
+            raise ArgumentError("inputs were given, but the model takes none (input_dim=0).")
+        return None
+    if inputs is None:
+        raise ArgumentError(f"the model takes {model.input_dim} inputs: give inputs= of shape (trial, time, input), or a recording with inputs as initial=.")
+    if isinstance(inputs, xr.DataArray):
+        inputs = inputs.transpose("trial", "time", "input").values if "trial" in inputs.dims else inputs.transpose("time", "input").values
+    u = torch.as_tensor(np.asarray(inputs, dtype=np.float64))
+    u = u[None] if u.ndim == 2 else u
+    if u.ndim != 3 or u.shape[2] != model.input_dim or u.shape[0] not in (1, n_trials):
+        raise ArgumentError(f"inputs must have shape (trial, time, input) = ({n_trials}, {needed} or more, {model.input_dim}), got {tuple(u.shape)}.")
+    if u.shape[1] < needed:
+        raise ArgumentError(f"inputs cover {u.shape[1]:,} samples, but transient + n_steps = {needed:,} are to be generated. Give longer inputs or fewer steps.")
+    if not bool(torch.isfinite(u[:, :needed]).all()):
+        raise ArgumentError("inputs hold NaN or inf.")
+    return u.expand(n_trials, *u.shape[1:])[None]
+
+
+def generate(
+    model: Any, n_steps: int, initial: Any = None, transient: int = 0, inputs: Any = None, out: str | os.PathLike | None = None
+) -> xr.Dataset:
+    """Run a model freely: no data enter after the first sample.
+
+    Parameters
+    ----------
+    model : a model, or the run of a fit.
+    n_steps : samples to return. With ``transient=0`` the first is the initial state itself.
+    initial : where to start: a recording or array of observations (the first sample of each trial; missing channels start from
+        their mean), a latent tensor (fit, trial, latent), or None for a random latent state a fit.
+    transient : samples to drop before the first that is returned.
+    inputs : (trial, time, input) from the initial sample on, for models with inputs; by default those of ``initial``.
+        The input at index t acts in the step to t.
+    out : a folder to write to in blocks, at bounded memory; it must not exist. The result is then read lazily from there.
+
+    Returns
+    -------
+    Dataset: ``latent`` (fit, trial, time, latent), ``observed`` (fit, trial, time, <name>) in the recording's units, and
+    ``diverged`` (fit, trial): the first sample that is not finite, -1 where all are. float64.
+
+    Cost O(fit trial n_steps M H); memory O(fit trial n_steps (M + N)), or about 2**20 latent numbers at once with ``out``.
+
+    >>> from dynrnn.models import ALRNN
+    >>> generate(ALRNN(3, 5, 1, n_fits=2, random_state=0), n_steps=100).observed.sizes
+    Frozen({'fit': 2, 'trial': 1, 'time': 100, 'feature': 3})
+    """
+    model = model_of(model)
+    check_int("n_steps", n_steps, low=1)
+    check_int("transient", transient, low=0)
+    z = _start(model, initial)
+    F, B, M = z.shape
+    u = _drive(model, inputs, initial, transient + n_steps, B)
+    block = max(1, BLOCK_NUMBERS // (F * B * max(M, model.observed_dim)))
+    name, labels = observed_axis(model)
+    dt = float(model.recording_info.get("dt", 1.0))
+    attrs = {"dt": dt, "units": model.recording_info.get("units", ""), "transient": transient}
+    coords = {"fit": model.fit_number.numpy().copy(), "trial": np.arange(B), name: labels}
+    dims = {"latent": ("fit", "trial", "time", "latent"), "observed": ("fit", "trial", "time", name)}
+    diverged = np.full((F, B), -1)
+
+    def blocks():
+        """(first kept sample, states) from the initial sample on."""
+        now, done = z, 0
+        yield 0, z[:, :, None]
+        while done + 1 < transient + n_steps:
+            n = min(block, transient + n_steps - 1 - done)
+            drive = None if u is None else u[:, :, done + 1 : done + 1 + n].expand(F, B, n, model.input_dim)
+            states = _states(model, now, n, drive)
+            yield done + 1, states
+            now, done = states[:, :, -1], done + n
+
+    def kept():
+        for first, states in blocks():
+            states = states[:, :, max(0, transient - first) :]
+            if states.shape[2] == 0:
+                continue
+            start = max(first, transient) - transient
+            with torch.no_grad():
+                observed = model.readout(states)
+            bad = ~torch.isfinite(observed).all(-1).numpy()
+            for f, b in zip(*np.nonzero(bad.any(-1) & (diverged < 0))):
+                diverged[f, b] = start + int(bad[f, b].argmax())
+            yield start, states.numpy(), observed.numpy()
+
+    if out is None:
+        latent = np.empty((F, B, n_steps, M))
+        observed = np.empty((F, B, n_steps, model.observed_dim))
+        for start, states, values in kept():
+            latent[:, :, start : start + states.shape[2]] = states
+            observed[:, :, start : start + states.shape[2]] = values
+        data = {"latent": (dims["latent"], latent), "observed": (dims["observed"], observed)}
+        result = xr.Dataset(data, coords=coords | {"time": ("time", dt * np.arange(n_steps))}, attrs=attrs)
+    else:
+        template: dict[str, Any] = {k: (d, "float64") for k, d in dims.items()} | {"time": (("time",), "float64")}
+        with BlockWriter(out, template, sizes={"latent": M}, coords=coords, attrs=attrs, n_steps=n_steps) as writer:
+            for start, states, values in kept():
+                writer.append({"latent": states, "observed": values, "time": dt * np.arange(start, start + states.shape[2])})
+        result = open_blocks(out)
+    result = result.assign(diverged=(("fit", "trial"), diverged))
+    result.diverged.attrs["long_name"] = "first sample that is not finite, -1 where all are"
+    return result
+
+
+def forecast(model: Any, recording: Any, starts: Int[np.ndarray, "start 2"], n_steps: int) -> xr.DataArray:
+    """Free runs of ``n_steps`` from many samples of a recording.
+
+    starts : (trial, time) indices of the samples to start from; those with inputs need n_steps samples of inputs after them.
+    Returns (fit, start, lead, <name>) in the recording's units, lead = 1..n_steps. Cost O(fit start n_steps M H), memory O(fit start n_steps N).
+    """
+    model = model_of(model)
+    recording = as_recording(recording)
+    check_fits(model, recording)
+    check_int("n_steps", n_steps, low=1)
+    name, labels = observed_axis(model)
+    values = recording.observed.values
+    F = model.n_fits
+    out = np.empty((F, len(starts), n_steps, model.observed_dim))
+    block = max(1, START_BLOCK // (F * n_steps * model.latent_dim))
+    for first in range(0, len(starts), block):
+        part = starts[first : first + block]
+        x = torch.tensor(np.asarray(values[part[:, 0], part[:, 1]], dtype=np.float64))
+        u = None
+        if model.input_dim:
+            drive = recording.inputs.values
+            if int(part[:, 1].max()) + n_steps >= drive.shape[1]:
+                raise ArgumentError(f"a start lies within {n_steps} samples of the end of the inputs; choose earlier starts.")
+            u = torch.tensor(np.stack([drive[k, t + 1 : t + 1 + n_steps] for k, t in part]), dtype=torch.float64)
+            u = u.expand(F, *u.shape)
+        with torch.no_grad():
+            z = model.initial_state(x.expand(F, *x.shape))
+            out[:, first : first + block] = model.readout(_states(model, z, n_steps, u)).numpy()
+    coords = {"fit": model.fit_number.numpy().copy(), "lead": np.arange(1, n_steps + 1), name: labels}
+    return xr.DataArray(out, dims=("fit", "start", "lead", name), coords=coords)

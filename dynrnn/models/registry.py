@@ -1,0 +1,19 @@
+"""The table of model families: a new family is a file and a row here."""
+
+from __future__ import annotations
+
+from dynrnn.errors import unknown_name
+from dynrnn.models.alrnn import ALRNN
+from dynrnn.models.base import AdditiveModel
+from dynrnn.models.dendritic import DendriticPLRNN
+from dynrnn.models.plrnn import PLRNN
+from dynrnn.models.shallow import ShallowPLRNN
+
+MODELS: dict[str, type[AdditiveModel]] = {cls.family: cls for cls in (PLRNN, ShallowPLRNN, DendriticPLRNN, ALRNN)}
+
+
+def model_class(family: str) -> type[AdditiveModel]:
+    """The class of that family; the nearest name is suggested where there is none."""
+    if family not in MODELS:
+        raise unknown_name("model", family, MODELS)
+    return MODELS[family]

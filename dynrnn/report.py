@@ -1,0 +1,316 @@
+"""One self-contained HTML page about a run: what came out, beside floors and nulls, and where it came from.
+
+It reads the run's folder through ``dynrnn.results`` alone, loads nothing from elsewhere, and escapes every name, since names come from
+other people's files.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dynrnn.errors import DynrnnError, FileFormatError
+from dynrnn.results import RunFolder, check_schema, read_results
+from dynrnn.results._files import replace_file
+
+SCORES = {
+    "d_stsp": ("D_stsp", "divergence of the invariant measures, nats; lower is better"),
+    "d_hellinger": ("D_H", "Hellinger distance of the power spectra, 0 to 1; lower is better"),
+    "prediction_error": ("PE", "mean squared error of short forecasts; lower is better"),
+    "valid_prediction_time": ("valid time", "how long forecasts stay close; higher is better"),
+}
+COLUMNS = {"floor": "floor", "surrogate": "surrogate", "linear": "linear model", "persistence": "persistence", "published": "published"}
+_KINDS = {
+    "diverged": "diverged",
+    "collapsed": "collapsed: D_stsp is about that of an orbit that stands still",
+    "missed the attractor": "missed the attractor: D_stsp is above 2",
+    "stopped in training": "stopped early in training",
+}
+GOOD_LIMIT = 2.0
+"""A fit whose D_stsp (nats) is above this has missed the attractor."""
+
+_STYLE = """
+:root { color-scheme: light }
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem }
+h1 { font-size: 1.6rem; margin: 0 0 .2rem; overflow-wrap: anywhere }
+h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #ddd } h3 { font-size: 1rem }
+p.sub, p.note, figcaption, small { color: #666; font-size: .87rem } p.note { margin: .3rem 0 }
+p.verdict { background: #f4f7fa; border-left: 4px solid #0072b2; padding: .7rem 1rem }
+p.verdict.bad { background: #fdf3f2; border-color: #b3261e }
+div.wide { overflow-x: auto } table { border-collapse: collapse; font-size: .85rem }
+th, td { padding: .25rem .6rem; text-align: right; vertical-align: top; border-bottom: 1px solid #eee; white-space: nowrap }
+th:first-child, td:first-child, th.text, td.text { text-align: left } td.text { white-space: normal }
+thead th { border-bottom: 2px solid #bbb }
+tr.bad td { color: #a11 } td small, th small { display: block; font-weight: normal }
+figure { margin: 0 0 1rem } img { max-width: 100%; height: auto }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; font-size: .9rem; margin: 0 }
+dt { color: #666 } dd { margin: 0; overflow-wrap: anywhere }
+pre { background: #f6f6f6; padding: .7rem; overflow-wrap: anywhere; white-space: pre-wrap; font-size: .8rem }
+@media print {
+  body { margin: 0; max-width: none; font-size: 11px } div.wide { overflow: visible }
+  figure, tr, p.verdict { break-inside: avoid } h2 { break-after: avoid }
+}
+"""
+
+
+def report(run_folder: str | os.PathLike[str]) -> Path:
+    """Write ``report.html`` into a run's folder and return its path.
+
+    The page holds a verdict, the scores beside their floors, nulls and published figures, every fit with its seed and status, the
+    attractor, spectra, time series and the history of training, and the provenance. It is one file that needs no network. Groups of results
+    that are missing are said to be.
+
+    Raises FileFormatError for a folder without a run or with damaged results, RunFolderError if the page cannot be written.
+    Cost: O(samples log samples) of the first trial, for the spectra.
+    """
+    folder = RunFolder.open(run_folder)
+    if not folder.results.exists():
+        raise FileFormatError(f"{folder.path} holds no results yet (no {folder.results.name}). Let the fit end, or resume it.")
+    tree = read_results(folder.results, lazy=True)
+    html = page(tree, folder.config, folder.path.resolve().name, folder.libraries)
+    replace_file(folder.report, html.encode("utf-8", "replace"))
+    return folder.report
+
+
+def page(tree: xr.DataTree, config: Mapping[str, Any], name: str, libraries: Mapping[str, Any] | None = None) -> str:
+    """The page's HTML for a tree of results, the run's configuration and name, and the versions of libraries that it was made with."""
+    metrics = tree["metrics"].to_dataset().load() if "metrics" in tree.children else None
+    training = tree["training"].to_dataset().load() if "training" in tree.children else None
+    states = fit_states(metrics, training)
+    title = _title(tree, config, name)
+    parts = [f"<h1>{escape(title)}</h1>", f'<p class="sub">{escape(_subtitle(tree, name))}</p>', _verdict(metrics, states)]
+    if metrics is not None:
+        parts += ["<h2>Scores</h2>", _score_table(metrics)]
+    parts += ["<h2>Fits</h2>", _fit_table(metrics, training, states, tree.attrs)]
+    parts += _figures(tree)
+    parts += ["<h2>Provenance</h2>", _provenance(tree, config, libraries or {})]
+    body = "\n".join(parts)
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title><style>{_STYLE}</style></head>'
+        f"<body>\n{body}\n</body></html>\n"
+    )
+
+
+def fit_states(metrics: xr.Dataset | None, training: xr.Dataset | None) -> dict[Any, list[str]]:
+    """What is wrong with each fit, by its label: stopped in training, diverged, collapsed, missed the attractor; an empty list is fine.
+
+    Collapsed is a D_stsp of at least 0.8 of what an orbit scores that stays in one cell (the persistence null).
+    """
+    labels = list(dict.fromkeys([label for data in (training, metrics) if data is not None for label in _labels(data)]))
+    states: dict[Any, list[str]] = {label: [] for label in labels}
+    if training is not None and "status" in training:
+        for label, status in zip(_labels(training), training["status"].values.tolist(), strict=True):
+            if str(status).startswith(("stopped", "diverged")):
+                states[label].append("stopped in training")
+    if metrics is None or "d_stsp" not in metrics:
+        return states
+    ceiling = float(metrics["d_stsp_persistence"]) if "d_stsp_persistence" in metrics else np.inf
+    diverged = metrics["diverged"].values if "diverged" in metrics else np.zeros(metrics.sizes["fit"], bool)
+    for label, score, lost in zip(_labels(metrics), metrics["d_stsp"].values.tolist(), diverged.tolist(), strict=True):
+        if lost or not np.isfinite(score):
+            states[label].append("diverged")
+        elif score > GOOD_LIMIT and score >= 0.8 * ceiling:
+            states[label].append("collapsed")
+        elif score > GOOD_LIMIT:
+            states[label].append("missed the attractor")
+    return states
+
+
+def _labels(data: xr.Dataset) -> list[Any]:
+    return data["fit"].values.tolist() if "fit" in data.coords else list(range(data.sizes.get("fit", 0)))
+
+
+def _title(tree: xr.DataTree, config: Mapping[str, Any], name: str) -> str:
+    model = config.get("model", "model")
+    recording = config.get("recording")
+    data = config.get("dataset") or (recording.get("dataset") if isinstance(recording, dict) else None)
+    if not data and "observed_data" in tree.children:
+        attrs = tree["observed_data"].attrs
+        data = attrs.get("dataset") or attrs.get("system") or attrs.get("source")
+    return f"{model} on {data or name}"
+
+
+def _subtitle(tree: xr.DataTree, name: str) -> str:
+    bits = [f"run {name}"]
+    if "observed_data" in tree.children:
+        recording = tree["observed_data"].to_dataset()
+        observed = recording["observed"]
+        (dim,) = set(observed.dims) - {"trial", "time"}
+        n_trials, n_channels = observed.sizes["trial"], observed.sizes[dim]
+        total = int(recording["n_time"].sum()) if "n_time" in recording else n_trials * observed.sizes["time"]
+        bits.append(f"{n_trials} trial{'s' * (n_trials > 1)}, {total:,} samples of {n_channels} channel{'s' * (n_channels > 1)}")
+        if recording.attrs.get("units"):
+            bits.append(f"dt {recording.attrs.get('dt', 1)} {recording.attrs['units']}")
+    if tree.attrs.get("created_at"):
+        bits.append(str(tree.attrs["created_at"]))
+    return " · ".join(bits)
+
+
+def _verdict(metrics: xr.Dataset | None, states: Mapping[Any, list[str]]) -> str:
+    """One paragraph out of the numbers alone."""
+    n = len(states)
+    said = []
+    if metrics is not None and "d_stsp" in metrics and metrics.sizes["fit"]:
+        n_scored = metrics.sizes["fit"]
+        text = f"Median D_stsp over {n_scored} fit{'s' * (n_scored > 1)} is {_number(np.median(metrics['d_stsp'].values))}"
+        medians = {label: metrics[f"d_stsp_{key}"] for key, label in COLUMNS.items() if _has(metrics, f"d_stsp_{key}")}
+        beside = [f"{label} {_number(np.median(null.values))}" for label, null in medians.items()]
+        said.append(text + (f" ({', '.join(beside)})." if beside else "; no floor was computed."))
+    else:
+        said.append("The fits were not scored: the run holds no /metrics with d_stsp. Store them with run.store(metrics=dr.evaluate(...)).")
+    for kind, words in _KINDS.items():
+        labels = [label for label, found in states.items() if kind in found]
+        if labels:
+            which = ", ".join(f"{label}" for label in labels[:12]) + (", …" if len(labels) > 12 else "")
+            said.append(f"{len(labels)} of {n} fits {words} (fit {which}).")
+    bad = any(states.values())
+    if not bad and n and metrics is not None and "d_stsp" in metrics:
+        said.append("No fit diverged, collapsed or was stopped." if n > 1 else "The fit neither diverged, collapsed nor was stopped.")
+    return f'<p class="verdict{" bad" if bad else ""}">{escape(" ".join(said))}</p>'
+
+
+def _score_table(metrics: xr.Dataset) -> str:
+    head = "<th>score</th><th>fits<small>median [min, max]</small></th>" + "".join(f"<th>{label}</th>" for label in COLUMNS.values())
+    rows, notes = [], []
+    for name, (label, _) in SCORES.items():
+        if name not in metrics:
+            continue
+        values = metrics[name].values
+        unit = metrics[name].attrs.get("units", "")
+        shown = escape(label) + (f"<small>{escape(str(unit))}</small>" if unit and str(unit) != "1" else "")
+        cells = [f"<td>{shown}</td>", f"<td>{_spread(values)}</td>"]
+        for key in COLUMNS:
+            if not _has(metrics, f"{name}_{key}"):
+                cells.append("<td>-</td>")
+                continue
+            null = metrics[f"{name}_{key}"]
+            if key == "published":
+                error = f" ± {_number(float(null.attrs['spread']))}" if null.attrs.get("spread") is not None else ""
+                source = "; ".join(str(null.attrs[item]) for item in ("method", "where", "note") if null.attrs.get(item))
+                notes.append(source or "source not recorded")
+                cells.append(f"<td>{_number(float(null))}{error} <sup>{len(notes)}</sup></td>")
+            else:
+                cells.append(f"<td>{_spread(null.values)}</td>")
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    if not rows:
+        return '<p class="note">The group /metrics holds none of the scores.</p>'
+    lines = [f"{i}: {note}" for i, note in enumerate(notes, 1)]
+    lines += [f"{label}: {meaning}." for name, (label, meaning) in SCORES.items() if name in metrics]
+    preset = metrics.attrs.get("preset")
+    lines.append(
+        (f"Preset {preset}. " if preset else "")
+        + "Floor: stretches of the true system against each other. Surrogate: phase-randomised data. Linear model: vector autoregression. "
+        + "Persistence: an orbit that stands still."
+    )
+    if metrics.attrs.get("floor_is_shorter"):
+        lines.append("The floor is from shorter stretches than the scored orbit, so its D_stsp is too high.")
+    below = "".join(f'<p class="note">{escape(line)}</p>' for line in lines)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{below}'
+
+
+def _fit_table(metrics: xr.Dataset | None, training: xr.Dataset | None, states: Mapping[Any, list[str]], attrs: Mapping[Any, Any]) -> str:
+    if not states:
+        return '<p class="note">The run holds neither /training nor /metrics, so there are no fits to list.</p>'
+    scores = [name for name in SCORES if metrics is not None and name in metrics]
+    trained = ["status", "refused steps", "last loss"] if training is not None else []
+    head = ["fit", "seed", "outcome", *trained, *(SCORES[name][0] for name in scores)]
+    texts = {2, 3} if training is not None else {2}
+    rows = []
+    for label, found in states.items():
+        cells = [str(label), f"({attrs.get('random_state', '?')}, {label})", ", ".join(found) or ("scored" if scores else "trained")]
+        if training is not None:
+            at = _labels(training).index(label) if label in _labels(training) else None
+            loss = training["loss"].values[at] if at is not None and "loss" in training else np.array([])
+            loss = loss[np.isfinite(loss)]
+            cells.append(str(training["status"].values[at]) if at is not None and "status" in training else "-")
+            cells.append(f"{int(training['refused'].values[at]):,}" if at is not None and "refused" in training else "-")
+            cells.append(_number(loss[-1]) if loss.size else "-")
+        if metrics is not None and scores:
+            at = _labels(metrics).index(label) if label in _labels(metrics) else None
+            cells += ["-" if at is None else _number(metrics[name].values[at]) for name in scores]
+        row = "".join(f'<td{" class=text" if i in texts else ""}>{escape(cell)}</td>' for i, cell in enumerate(cells))
+        rows.append(f"<tr{' class=bad' if found else ''}>{row}</tr>")
+    top = "".join(f"<th{' class=text' if i in texts else ''}>{escape(cell)}</th>" for i, cell in enumerate(head))
+    note = '<p class="note">The seed of a fit is (random_state, fit).</p>'
+    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{note}'
+
+
+def _figures(tree: xr.DataTree) -> list[str]:
+    from dynrnn import plot
+
+    wanted = [
+        ("Attractor", plot.plot_attractor, ("observed_data", "generated"), "Data and the model's free run within the same limits."),
+        ("Power spectra", plot.plot_spectra, ("observed_data", "generated"), "Smoothed spectra of the data and of every fit's free run."),
+        ("Time series", plot.plot_timeseries, ("observed_data", "generated"), "A free run need not follow the data in time."),
+        ("Training", plot.plot_training, ("training",), "Loss, forcing and gradient norm of all fits."),
+    ]
+    parts = []
+    for title, draw, groups, caption in wanted:
+        parts.append(f"<h2>{escape(title)}</h2>")
+        missing = [name for name in groups if name not in tree.children]
+        if missing:
+            listed = ", ".join(f"/{name}" for name in missing)
+            parts.append(f'<p class="note">Not drawn: the run holds no {listed}. Store it with run.store({missing[0]}=...).</p>')
+            continue
+        try:
+            picture = _png(draw(tree))
+        except FileFormatError as error:
+            if "damaged" in str(error) or "missing (" in str(error):
+                raise
+            parts.append(f'<p class="note">Not drawn: {escape(str(error))}</p>')
+        except DynrnnError as error:
+            parts.append(f'<p class="note">Not drawn: {escape(str(error))}</p>')
+        else:
+            image = f'<img alt="{escape(title)}" src="data:image/png;base64,{picture}">'
+            parts.append(f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>")
+    return parts
+
+
+def _provenance(tree: xr.DataTree, config: Mapping[str, Any], libraries: Mapping[str, Any]) -> str:
+    keys = ("dynrnn_version", "schema_version", "created_at", "random_state", "device", "dtype", "data_fingerprint")
+    known = {key.replace("_", " "): tree.attrs[key] for key in keys if tree.attrs.get(key) not in (None, "")}
+    if "metrics" in tree.children:
+        attrs = tree["metrics"].attrs
+        scored = ("preset", "preset_reference", "floor_source", "var_order", "n_true", "n_generated")
+        known |= {key.replace("_", " "): attrs[key] for key in scored if key in attrs}
+    if libraries:
+        known["libraries"] = ", ".join(f"{name} {version}" for name, version in libraries.items())
+    listed = "".join(f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in known.items())
+    problems = check_schema(tree)
+    missing = "".join(f'<p class="note">{escape(problem)}.</p>' for problem in problems)
+    return (
+        f"<dl>{listed}</dl><h3>Configuration</h3><pre>{escape(json.dumps(dict(config), indent=1, ensure_ascii=False))}</pre>"
+        + (f"<h3>Not in the results</h3>{missing}" if missing else "")
+    )
+
+
+def _png(figure: Any) -> str:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110)
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def _has(data: xr.Dataset, name: str) -> bool:
+    return name in data and data[name].size > 0
+
+
+def _spread(values: np.ndarray) -> str:
+    """Median, and the range where there is more than one value."""
+    values = np.atleast_1d(values)
+    middle = _number(np.median(values))
+    return middle if values.size == 1 else f"{middle} <small>[{_number(values.min())}, {_number(values.max())}]</small>"
+
+
+def _number(value: float) -> str:
+    return f"{float(value):.3g}"

@@ -1,0 +1,275 @@
+"""The training loop: hands blocks of updates to the kernel, adapts the forcing, keeps the history, validates."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import time
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import torch
+import xarray as xr
+from dynrnn_kernels.additive import choose_backend, jacobian
+from dynrnn_kernels.additive.cpu import ROWS
+from dynrnn_kernels.blas import one_blas_thread
+from dynrnn_kernels.update import AFFINE, IDENTITY, Draws, Problem, State, run_updates, run_updates_reference
+from dynrnn_kernels.update.problem import BAD_STEP
+from tqdm.auto import tqdm
+
+from dynrnn.analysis.reconstruction import score_orbits
+from dynrnn.models.base import AdditiveModel
+from dynrnn.models.generation import generate
+from dynrnn.training.draws import Sampler
+from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing, per_fit
+from dynrnn.training.norms import JACOBIAN_NORMS, jacobian_upper_bound
+from dynrnn.training.parameters import FlatParameters, flat_parameters, read, write
+from dynrnn.training.regularisation import Regularisation
+from dynrnn.training.status import Status
+
+HISTORY_POINTS = 1000        # rows of the history at most; loss and gradient norm are means over the updates of a row
+BLOCK_SECONDS = 0.2          # the kernel is called for about so long at a time, so that the bar moves and Ctrl-C works
+MAX_BLOCK = 1024
+NOISE_BYTES = 2**26          # noise held at once
+
+
+@dataclass
+class Options:
+    """What ``fit`` has checked."""
+
+    forcing: Forcing
+    n_updates: int
+    sequence_length: int
+    batch_size: int
+    learning_rate: tuple[np.ndarray, np.ndarray]
+    noise: np.ndarray
+    regularisation: Regularisation
+    gradient_clip: np.ndarray
+    max_refused: int
+    validate_every: int
+    progress: bool
+    random_state: int
+    backend: str | None
+    n_threads: int | None
+
+
+@dataclass
+class Trained:
+    last: AdditiveModel
+    best: AdditiveModel | None
+    history: xr.Dataset
+    status: xr.DataArray
+    refused: xr.DataArray
+
+
+class History:
+    """Sums over the updates of a row, so that memory does not grow with n_updates."""
+
+    def __init__(self, n_updates: int, n_fits: int):
+        self.every = -(-n_updates // HISTORY_POINTS)
+        self.rows = -(-n_updates // self.every)
+        self.loss, self.norm = np.zeros((n_fits, self.rows)), np.zeros((n_fits, self.rows))
+        self.alpha, self.rate = np.full((n_fits, self.rows), np.nan), np.full((n_fits, self.rows), np.nan)
+        self.seconds = np.zeros((n_fits, self.rows))
+        self.last_update = np.minimum(np.arange(1, self.rows + 1) * self.every, n_updates)
+
+    def add(self, first: int, loss: np.ndarray, norm: np.ndarray, alpha: np.ndarray, rate: np.ndarray, seconds: float) -> None:
+        row = (first + np.arange(len(loss))) // self.every
+        for k in range(loss.shape[1]):
+            np.add.at(self.loss[k], row, loss[:, k])
+            np.add.at(self.norm[k], row, norm[:, k])
+        self.alpha[:, row], self.rate[:, row] = alpha.T, rate.T
+        self.seconds[:, row] = seconds
+
+    def dataset(self, fits: np.ndarray, validation: dict[int, np.ndarray]) -> xr.Dataset:
+        size = np.diff(self.last_update, prepend=0)
+        dims = ("fit", "update")
+        data = {
+            "loss": (dims, self.loss / size, {"long_name": "loss with regularisers, mean over the updates of a row", "units": "variances"}),
+            "alpha": (dims, self.alpha, {"long_name": "forcing strength", "units": "1"}),
+            "learning_rate": (dims, self.rate, {"long_name": "learning rate", "units": "1"}),
+            "gradient_norm": (dims, self.norm / size, {"long_name": "gradient norm before clipping, mean over the updates of a row", "units": "1"}),
+            "seconds": (dims, self.seconds, {"long_name": "time since the start", "units": "s"}),
+        }
+        out = xr.Dataset(data, coords={"fit": fits, "update": self.last_update})
+        if validation:
+            values = np.full((len(fits), self.rows), np.nan)
+            for update, score in validation.items():
+                values[:, (update - 1) // self.every] = score
+            out["validation"] = dims, values, {"long_name": "D_stsp on the validation recording, NaN where it was not computed", "units": "nat"}
+        return out
+
+
+def standardised(model: AdditiveModel, recording: xr.Dataset) -> np.ndarray:
+    """The recording in the units of training, [trial, time, N] float32, NaN = missing or past the end of a trial."""
+    mean, scale = model.data_mean[0].numpy(), model.data_scale[0].numpy()
+    return ((recording.observed.values - mean) / scale).astype(np.float32)
+
+
+def build_problem(model: AdditiveModel, recording: xr.Dataset, options: Options) -> tuple[FlatParameters, Problem]:
+    F, M, N, T = model.n_fits, model.latent_dim, model.observed_dim, options.sequence_length
+    flat = flat_parameters(model)
+    data = standardised(model, recording)
+    inputs = recording.inputs.values if "inputs" in recording else np.zeros((*data.shape[:2], 0))
+    beyond = np.arange(data.shape[1])[None] >= recording.n_time.values[:, None]
+    weight, goal, condition = options.regularisation.pulls(model, flat)
+    trainable = np.ones(flat.size)
+    for name, mask in model.frozen_entries().items():
+        trainable[flat.slice(name)] = ~mask.ravel()
+    forced = M if options.forcing.n_forced is None else options.forcing.n_forced
+    unit = np.arange(M) < (forced if model.observation == "affine" else min(forced, N))
+    affine = model.observation == "affine"
+    f4 = np.float32
+    return flat, Problem(
+        fill=flat.fill, constant=flat.constant.astype(f4), observation=AFFINE if affine else IDENTITY,
+        obs_weight=flat.offset("B") if affine else max(flat.offset("L"), 0), obs_bias=flat.offset("b"),
+        data=data, inputs=np.nan_to_num(inputs).astype(f4), has_missing=bool(np.isnan(data[~beyond]).any()),
+        channel_mean=np.broadcast_to(np.nanmean(data, axis=(0, 1)), (F, N)).astype(f4), noise_level=options.noise.astype(f4),
+        gate=options.forcing.gate(T, F, recording).astype(f4), unit=unit.astype(f4), trainable=trainable.astype(f4),
+        decay=weight.astype(f4), decay_to=goal.astype(f4), condition=condition.astype(f4), clip=options.gradient_clip.astype(f4),
+        max_refused=options.max_refused,
+    )  # fmt: skip
+
+
+def build_state(model: AdditiveModel) -> State:
+    theta, F = read(model), model.n_fits
+    counts = [np.zeros(F, dtype=np.int64) for _ in range(4)]
+    return State(theta, np.zeros_like(theta), np.zeros_like(theta), counts[0], np.ones(F, dtype=np.bool_), *counts[1:])
+
+
+class AdaptiveAlpha:
+    """Algorithm 1 of generalised teacher forcing, fit by fit so that a fit's bits do not depend on the others."""
+
+    def __init__(self, model: AdditiveModel, forcing: AdaptiveTeacherForcing, problem: Problem, sampler: Sampler, T: int):
+        self.model, self.forcing, self.problem, self.sampler, self.T = model, forcing, problem, sampler, T
+        self.alpha = per_fit("alpha", forcing.alpha, model.n_fits)
+        self.gamma = per_fit("gamma", forcing.gamma, model.n_fits)
+
+    def update(self, u: int, theta: np.ndarray, active: np.ndarray) -> np.ndarray:
+        """The strength from update ``u`` on, [F]."""
+        write(self.model, theta)
+        windows = self.sampler.windows(u, u + 1)[0]
+        noise = self.sampler.noise(u, u + 1)
+        with torch.no_grad():
+            whole = self.model.additive_map()
+            states = self._states(windows, noise) if self.forcing.norm != "jacobian_upper_bound" else None
+            for k in np.flatnonzero(active):
+                map = whole.with_tensors({name: value[k : k + 1] for name, value in whole.tensors().items()})
+                if states is None:
+                    kappa = float(jacobian_upper_bound(map)[0])
+                else:
+                    B, T, M = states.shape[1:]
+                    J = jacobian(map, states[k].reshape(1, B * T, M)).reshape(1, B, T, M, M)
+                    kappa = float(JACOBIAN_NORMS[self.forcing.norm](J).max())
+                estimate = max(0.0, 1.0 - 1.0 / kappa) if np.isfinite(kappa) and kappa > 0 else 0.0
+                old, gamma = self.alpha[k], self.gamma[k]
+                self.alpha[k] = estimate if estimate > old else gamma * old + (1 - gamma) * estimate
+        return self.alpha
+
+    def _states(self, windows: np.ndarray, noise: np.ndarray) -> torch.Tensor:
+        """Forcing signals of the batch, [F, B, T, M]: the states that the data say at samples 1..T of each window."""
+        span = np.arange(1, self.T + 1)
+        x = self.problem.data[windows[..., 0, None], windows[..., 1, None] + span]          # [F, B, T, N]
+        if noise.shape[0]:
+            x = x + self.problem.noise_level[:, None, None, None] * noise[0][:, 1:].transpose(0, 2, 1, 3)
+        return self.model.encode(torch.as_tensor(x))
+
+
+class Validator:
+    """D_stsp of a free run against the validation recording, per fit, and the parameters that were best."""
+
+    def __init__(self, model: AdditiveModel, recording: xr.Dataset):
+        self.model, self.recording = model, recording
+        n_time = recording.n_time.values
+        self.true = [recording.observed.values[k, : int(n)] for k, n in enumerate(n_time)]
+        self.n_steps = int(n_time.max())
+        self.scores: dict[int, np.ndarray] = {}
+        self.best = np.full(model.n_fits, np.inf)
+        self.theta = read(model)
+
+    def __call__(self, update: int, theta: np.ndarray) -> None:
+        write(self.model, theta)
+        driven = "inputs" in self.recording
+        orbits = generate(self.model, self.n_steps, initial=self.recording, transient=0 if driven else self.n_steps // 4)
+        score = score_orbits(self.true, orbits.observed.values, "dynrnn-1", n_null=0).d_stsp.values
+        better = score < self.best
+        self.best[better], self.theta[better] = score[better], theta[better]
+        self.scores[update] = score
+
+
+def train(model: AdditiveModel, recording: xr.Dataset, validation: xr.Dataset | None, options: Options) -> Trained:
+    """Run all updates; ``model`` ends with the parameters of the last."""
+    F, T = model.n_fits, options.sequence_length
+    fits = model.fit_number.numpy().copy()
+    x = standardised(model, recording)
+    model.adapt_to_data(np.nanmin(x, axis=(0, 1)), np.nanmax(x, axis=(0, 1)))
+    flat, problem = build_problem(model, recording, options)
+    state = build_state(model)
+    sampler = Sampler(recording, fits, options.batch_size, T, bool((options.noise > 0).any()), options.random_state)
+    adaptive = AdaptiveAlpha(model, options.forcing, problem, sampler, T) if isinstance(options.forcing, AdaptiveTeacherForcing) else None
+    validator = None if validation is None else Validator(model, validation)
+    history = History(options.n_updates, F)
+    compiled = choose_backend(torch.device("cpu"), options.backend) == "cpu"
+    template = model.additive_map()
+    start, end = options.learning_rate
+    ratio = end / start
+
+    noise_bytes = 4 * F * options.batch_size * (T + 1) * model.observed_dim if sampler.noisy else 1
+    largest = max(1, min(MAX_BLOCK, NOISE_BYTES // noise_bytes))
+    began, done, block = time.perf_counter(), 0, 1
+    with threads(options.n_threads, F * -(-options.batch_size // ROWS)), one_blas_thread(), tqdm(
+        total=options.n_updates, unit="update", disable=not options.progress, desc=f"{model.family} x {F}", smoothing=0.1
+    ) as bar:
+        while done < options.n_updates and state.active.any():
+            n = min(block, options.n_updates - done)
+            if adaptive is not None:
+                n = min(n, adaptive.forcing.every - done % adaptive.forcing.every)
+            if validator is not None:
+                n = min(n, options.validate_every - done % options.validate_every)
+            updates = np.arange(done, done + n)
+            if adaptive is None:
+                alpha = options.forcing.strength(updates, options.n_updates, F)
+            else:
+                now = adaptive.update(done, state.theta, state.active) if done % adaptive.forcing.every == 0 else adaptive.alpha
+                alpha = np.tile(now, (n, 1))
+            rate = start * ratio ** (updates / options.n_updates)[:, None]
+            draws = Draws(sampler.windows(done, done + n), sampler.noise(done, done + n), alpha.astype(np.float32), rate)
+            loss, norm = np.empty((n, F)), np.empty((n, F))
+            tick = time.perf_counter()
+            if compiled:
+                run_updates(flat.layout, problem, state, draws, T, loss, norm)
+            else:
+                run_updates_reference(template, problem, state, draws, T, loss, norm)
+            took = time.perf_counter() - tick
+            block = int(np.clip(BLOCK_SECONDS / max(took / n, 1e-9), 1, min(largest, 2 * block + 1)))
+            done += n
+            history.add(done - n, loss, norm, alpha, rate, time.perf_counter() - began)
+            if validator is not None and (done % options.validate_every == 0 or done == options.n_updates):
+                validator(done, state.theta)
+            bar.update(n)
+            bar.set_postfix(loss=f"{np.median(loss[-1]):.3g}", alpha=f"{np.median(alpha[-1]):.3g}", refused=int(state.refused.sum()))
+    write(model, state.theta)
+    best = None
+    if validator is not None:
+        best = copy.deepcopy(model)
+        write(best, validator.theta)
+    stopped = np.where(state.reason == BAD_STEP, Status.STOPPED_STEP.value, Status.STOPPED_GRADIENT.value)
+    status = np.where(state.active, Status.FINISHED.value, stopped).astype(object)
+    coords = {"fit": fits}
+    return Trained(
+        last=copy.deepcopy(model), best=best, history=history.dataset(fits, {} if validator is None else validator.scores),
+        status=xr.DataArray(status, dims="fit", coords=coords, attrs={"long_name": "how the fit ended"}),
+        refused=xr.DataArray(state.refused.copy(), dims="fit", coords=coords, attrs={"long_name": "steps refused as not finite"}),
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def threads(wanted: int | None, work_items: int):
+    """Numba's threads for the time of a fit: as many as there is work for."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(max(1, min(wanted or before, numba.config.NUMBA_NUM_THREADS, work_items)))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)

@@ -1,0 +1,69 @@
+"""What ``fit`` gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dynrnn.models.base import AdditiveModel
+from dynrnn.models.ensemble import concat_models, select_model
+from dynrnn.results.run_folder import RunFolder
+from dynrnn.results.store import write_group
+
+
+@dataclass
+class Run:
+    """A finished fit.
+
+    model : the trained model (of the last update, or the best on validation where ``keep="best"``).
+    history : (fit, update): loss, alpha, learning_rate, gradient_norm, seconds, and validation where there was one.
+    status, refused : (fit) how each fit ended; how many steps were refused.
+    best : the model that was best on validation, None without validation. ``last`` : the model of the last update.
+    config : what was asked for, as JSON-able values. path : the run's folder, None where nothing is stored.
+    """
+
+    model: AdditiveModel
+    history: xr.Dataset
+    status: xr.DataArray
+    refused: xr.DataArray
+    last: AdditiveModel
+    best: AdditiveModel | None
+    config: dict[str, Any]
+    path: Path | None = None
+
+    def store(self, **groups: xr.Dataset) -> None:
+        """Add results to the run's folder under their group's name, e.g. ``run.store(generated=orbit, metrics=scores)``."""
+        from dynrnn.errors import ArgumentError
+
+        if self.path is None:
+            raise ArgumentError("this run has no folder: give out= to fit.")
+        for name, dataset in groups.items():
+            write_group(RunFolder(self.path).results, name, dataset)
+
+    def __repr__(self) -> str:
+        loss = self.history.loss.isel(update=-1).values
+        ended = ", ".join(f"{np.sum(self.status.values == s)} {s}" for s in np.unique(self.status.values))
+        return f"Run({self.model.family}, {self.model.n_fits} fits: {ended}; last loss {np.nanmedian(loss):.4g}; {self.path or 'not stored'})"
+
+
+def select_run(run: Run, fit: int) -> Run:
+    """The run of one fit of an ensemble."""
+    pick = {"fit": [fit]}
+    return Run(
+        select_model(run.model, fit), run.history.isel(pick), run.status.isel(pick), run.refused.isel(pick), select_model(run.last, fit),
+        None if run.best is None else select_model(run.best, fit), run.config,
+    )  # fmt: skip
+
+
+def select(model_or_run: Any, fit: int) -> Any:
+    """One fit out of an ensemble: a model of a model, a run of a run. It keeps its number, and trains as it would in the ensemble."""
+    return select_run(model_or_run, fit) if isinstance(model_or_run, Run) else select_model(model_or_run, fit)
+
+
+def concat(models: list) -> AdditiveModel:
+    """One ensemble out of models (or runs' models) of one family and shape."""
+    return concat_models([m.model if isinstance(m, Run) else m for m in models])

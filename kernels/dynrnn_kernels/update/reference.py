@@ -1,0 +1,100 @@
+"""The same update in plain torch: autograd for the gradient, torch's own RAdam for the step. Slow; the truth for ``cpu.py``."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.radam import radam
+
+from dynrnn_kernels.additive.layout import unpack
+from dynrnn_kernels.additive.map import AdditiveMap
+from dynrnn_kernels.additive.reference import forced_sequence
+from dynrnn_kernels.radam import BETA1, BETA2, EPSILON
+from dynrnn_kernels.update.problem import AFFINE, BAD_GRADIENT, BAD_STEP, Draws, Problem, State
+
+
+def window_loss(template: AdditiveMap, problem: Problem, f: int, theta: Tensor, windows: np.ndarray, noise: np.ndarray | None, alpha: float, T: int) -> Tensor:
+    """Mean squared error of fit ``f``'s forced predictions over what was seen, plus regularisers; theta [P]."""
+    span = windows[:, 1, None] + np.arange(T + 1)
+    x = torch.as_tensor(problem.data[windows[:, 0, None], span]).to(theta.dtype)                       # [B, T + 1, N]
+    u = torch.as_tensor(problem.inputs[windows[:, 0, None], span[:, 1:]]).to(theta.dtype)
+    seen = ~torch.isnan(x)
+    if noise is not None:
+        x = x + float(problem.noise_level[f]) * torch.as_tensor(noise).to(theta.dtype).transpose(0, 1)
+    mean = torch.as_tensor(problem.channel_mean[f]).to(theta.dtype)
+    fill = torch.as_tensor(problem.fill)
+    entries = torch.where(fill >= 0, theta[fill.clamp_min(0)], torch.as_tensor(problem.constant).to(theta.dtype))
+    map = unpack(entries[None], template)
+    M, N = map.latent_dim, x.shape[2]
+    first = torch.where(seen[:, 0], x[:, 0], mean)
+    pull = alpha * torch.as_tensor(problem.gate[f])[None, :, None] * torch.as_tensor(problem.unit)     # [1, T, M]
+    weight = pull.to(theta.dtype).expand(len(x), T, M)
+    start = problem.obs_weight
+    if problem.observation == AFFINE:
+        B = theta[start : start + N * M].reshape(N, M)
+        b = theta[problem.obs_bias : problem.obs_bias + N] if problem.obs_bias >= 0 else torch.zeros(N, dtype=theta.dtype)
+        with torch.no_grad():
+            z0 = (first - b) @ torch.linalg.pinv(B).T
+            target = torch.nan_to_num(x[:, :-1] - b) @ torch.linalg.pinv(B).T
+            unique = torch.ones(len(x), T, 1, dtype=theta.dtype)
+            for r, t in (~seen[:, :-1].all(-1)).nonzero().tolist():
+                rows = seen[r, t]
+                if int(rows.sum()) >= M and int(torch.linalg.matrix_rank(B[rows])) == M:
+                    target[r, t] = torch.linalg.pinv(B[rows]) @ (x[r, t] - b)[rows]
+                else:
+                    unique[r, t] = 0
+        z = forced_sequence(map, z0[None], target[None], (weight * unique)[None], u[None])[0]
+        prediction = z @ B.T + b
+    else:
+        L = theta[start : start + (M - N) * N].reshape(M - N, N)
+        z0 = torch.cat([first, first @ L.T], -1)
+        target = torch.cat([x[:, :-1], torch.zeros(len(x), T, M - N, dtype=theta.dtype)], -1)
+        known = torch.cat([seen[:, :-1], torch.zeros(len(x), T, M - N, dtype=torch.bool)], -1)
+        prediction = forced_sequence(map, z0[None], target[None], (weight * known)[None], u[None])[0, ..., :N]
+    error = torch.where(seen[:, 1:], prediction - x[:, 1:], torch.zeros((), dtype=theta.dtype))
+    loss = error.square().sum() / max(int(seen[:, 1:].sum()), 1)
+    loss = loss + (torch.as_tensor(problem.decay[f]) * (theta - torch.as_tensor(problem.decay_to)).square()).sum()
+    if problem.observation == AFFINE and problem.condition[f] > 0:
+        s = torch.linalg.svdvals(theta[start : start + N * M].reshape(N, M))
+        loss = loss + float(problem.condition[f]) * (1 - s[0] / (s[-1] + 1e-8)) ** 2
+    return loss
+
+
+def run_updates_reference(template: AdditiveMap, problem: Problem, state: State, draws: Draws, T: int, loss: np.ndarray, norm: np.ndarray) -> None:
+    """What ``run_updates`` does, for the map ``template`` shapes."""
+    for i in range(len(draws.windows)):
+        for f in range(len(state.theta)):
+            loss[i, f], norm[i, f] = _one(template, problem, state, draws, T, i, f) if state.active[f] else (np.nan, np.nan)
+
+
+def _one(template: AdditiveMap, problem: Problem, state: State, draws: Draws, T: int, i: int, f: int) -> tuple[float, float]:
+    theta = torch.as_tensor(state.theta[f].copy()).requires_grad_()
+    noise = draws.noise[i, f] if len(draws.noise) else None
+    value = window_loss(template, problem, f, theta, draws.windows[i, f], noise, float(draws.alpha[i, f]), T)
+    (grad,) = torch.autograd.grad(value, theta)
+    grad = grad * torch.as_tensor(problem.trainable)
+    size = float(grad.double().norm())
+    reason = 0
+    if not (np.isfinite(size) and np.isfinite(float(value.detach()))):
+        reason = BAD_GRADIENT
+    else:
+        if size > problem.clip[f]:
+            grad = grad * float(problem.clip[f] / size)
+        new, first, second = theta.detach().clone(), torch.as_tensor(state.first[f].copy()), torch.as_tensor(state.second[f].copy())
+        radam(
+            [new], [grad], [first], [second], [torch.tensor(float(state.count[f]))], beta1=BETA1, beta2=BETA2,
+            lr=float(draws.learning_rate[i, f]), weight_decay=0.0, eps=EPSILON,
+        )  # fmt: skip
+        if all(bool(torch.isfinite(x).all()) for x in (new, first, second)):
+            state.theta[f], state.first[f], state.second[f] = new.numpy(), first.numpy(), second.numpy()
+            state.count[f] += 1
+            state.refused_in_row[f] = 0
+        else:
+            reason = BAD_STEP
+    if reason:
+        state.reason[f] = reason
+        state.refused[f] += 1
+        state.refused_in_row[f] += 1
+        state.active[f] = state.refused_in_row[f] < problem.max_refused
+    return float(value.detach()), size

@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+STAMP  := $(VENV)/.all
 EXTRAS ?= dev,datasets,neuro
 
 .PHONY: demo test test-slow lint bench clean
 
-demo: $(STAMP)
+demo: $(VENV)/.base
 	$(BIN)/python studies/demo.py --out runs/demo
 
 test: lint
@@ -25,9 +25,13 @@ bench: $(STAMP)
 	$(BIN)/pip install -q -c constraints.txt -e '.[peers]'
 	$(BIN)/python kernels/benchmarks/update.py
 
-$(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dynrnn needs Python 3.11 or newer; try make PYTHON=python3.11")'
+$(VENV)/.base: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("dynrnn needs Python 3.11 or newer; try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e .
+	touch $@
+
+$(STAMP): $(VENV)/.base
 	$(BIN)/pip install -q -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 

@@ -86,6 +86,15 @@ if TYPE_CHECKING:
     from dynrnn.report import report
     from dynrnn.results import read_results
     from dynrnn.training import (
-        AdaptiveTeacherForcing, FreeRunning, GeneralizedTeacherForcing, Regularisation, Run, SparseTeacherForcing, Status, concat,
-        estimate_interval, fit, select,
-    )  # fmt: skip
+        AdaptiveTeacherForcing,
+        FreeRunning,
+        GeneralizedTeacherForcing,
+        Regularisation,
+        Run,
+        SparseTeacherForcing,
+        Status,
+        concat,
+        estimate_interval,
+        fit,
+        select,
+    )

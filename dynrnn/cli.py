@@ -80,8 +80,9 @@ class Fit:
 
     def run(self) -> None:
         import dynrnn as dr
+        from dynrnn.analysis.reconstruction import get_preset
 
-        preset = dr.analysis.reconstruction.get_preset(self.preset)             # a misspelt preset is told before the fit, not after
+        preset = get_preset(self.preset)                                        # a misspelt preset is told before the fit, not after
         training, test, reference = self.load()
         validation = None
         if self.validate or self.keep == "best":
@@ -93,7 +94,7 @@ class Fit:
             random_state=self.random_state, noise=self.training_noise, standardise=self.standardise, keep=self.keep,
             gradient_clip=float("inf") if self.gradient_clip is None else self.gradient_clip,
             regularisation=dr.Regularisation(latent=self.latent_regularisation, observation=self.observation_regularisation),
-        )  # fmt: skip
+        )
         judge(run, test, reference, training, preset)
         print(run)
         print(f"report: {dr.report(self.out)}")
@@ -133,7 +134,7 @@ class Fit:
         return dr.MODELS[self.model](
             observed_dim=N, latent_dim=M, input_dim=K, observation=self.observation, init=self.init, n_fits=self.fits,
             random_state=self.random_state, **shape[self.model],
-        )  # fmt: skip
+        )
 
     def forcing_scheme(self) -> Any:
         import dynrnn as dr

@@ -33,7 +33,7 @@ class Settings:
     model: Literal["shallow", "alrnn"] = "shallow"
     fits: int = 10
     updates: int = 100_000
-    alpha: tuple[float, float] = (0.15, 0.15)
+    alpha: tuple[float, float] = (0.2, 0.1)
     """Strength at the start and at the end."""
     learning_rate: tuple[float, float] = (2e-3, 1e-5)
     init: str | None = None
@@ -42,6 +42,8 @@ class Settings:
     n_relu: int = 2
     interval: int = 16
     training_noise: float = 0.0
+    validate_every: int = 1_000
+    """Updates between checks on the held-out stretch (alrnn)."""
     file: Path | None = None
     random_state: int = 0
     preset: str = "gtf-2023"
@@ -120,8 +122,8 @@ def main(settings: Settings) -> None:
     began = time.perf_counter()
     run = dr.fit(
         model, training, forcing, n_updates=settings.updates, learning_rate=settings.learning_rate, random_state=settings.random_state,
-        noise=settings.training_noise, standardise=False, validation=validation, progress=False,
-    )  # fmt: skip
+        noise=settings.training_noise, standardise=False, validation=validation, validate_every=settings.validate_every, progress=False,
+    )
     seconds = time.perf_counter() - began
     print(f"{settings}\n{settings.fits} fits of {settings.updates:,} updates: {seconds:.0f} s; refused steps {run.refused.values.tolist()}")
     numbers = {"settings": json.loads(json.dumps(asdict(settings), default=str)), "seconds": seconds}
@@ -156,7 +158,8 @@ def symbols(model, orbits, settings):
         share = np.bincount(signs[k], minlength=2**settings.n_relu) / signs.shape[1]
         used.append(int((share > 0.01).sum()))
         bounded = bool(np.isfinite(z[k]).all()) and float(np.abs(z[k]).max()) < 1e3
-        print(f"  seed {k:2d}   largest exponent {exponents[k]:6.3f} per time unit   symbols above 1 %: {used[-1]} {np.round(np.sort(share)[::-1], 3)}   bounded {bounded}")
+        shares = np.round(np.sort(share)[::-1], 3)
+        print(f"  seed {k:2d}   largest exponent {exponents[k]:6.3f} per time unit   symbols above 1 %: {used[-1]} {shares}   bounded {bounded}")
     return {"largest_exponent": exponents.tolist(), "symbols": used}
 
 

@@ -72,7 +72,7 @@ def load(
     chosen = {
         "n_steps": n_steps, "n_trials": n_trials, "dt": dt, "noise": noise, "standardise": standardise,
         "transient": transient, "random_state": random_state, "rtol": rtol, "atol": atol,
-    }  # fmt: skip
+    }
     if name in RECORDINGS:
         return _packaged(name, chosen, observed, parameters)
     if name.startswith(_dysts.PREFIX):

@@ -23,7 +23,7 @@ from ._time import regular_step
 RESERVED = frozenset(
     ["fit", "trial", "time", "latent", "input", "exponent", "fixed_point", "cycle", "symbol", "update", "frequency", "epoch",
      "observed", "n_time", "inputs"]
-)  # fmt: skip
+)
 
 
 @dataclass

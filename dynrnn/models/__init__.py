@@ -13,4 +13,4 @@ from dynrnn.models.unwrap import model_of
 __all__ = [
     "ALRNN", "MODELS", "PLRNN", "AdditiveModel", "DendriticPLRNN", "ShallowPLRNN", "concat_models", "forecast", "generate",
     "model_class", "model_of", "select_model",
-]  # fmt: skip
+]

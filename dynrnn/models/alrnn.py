@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from dynrnn_kernels.additive import AdditiveMap
 from torch import Tensor
 
 from dynrnn.errors import check_int
 from dynrnn.models.base import AdditiveModel
 from dynrnn.models.initialisation import normalised_positive_definite
+from dynrnn_kernels.additive import AdditiveMap
 
 
 class ALRNN(AdditiveModel):
@@ -56,4 +56,4 @@ class ALRNN(AdditiveModel):
         return AdditiveMap(
             a=self.A, A=torch.cat([linear, torch.zeros_like(relu)], -1), W1=relu, h1=self.h, C=self.C if self.input_dim else None,
             phi="relu", w2="selection",
-        )  # fmt: skip
+        )

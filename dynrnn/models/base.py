@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from dynrnn_kernels.additive import AdditiveMap, jacobian, step
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from dynrnn.errors import ArgumentError, check_int, unknown_name
 from dynrnn.models.initialisation import glorot_uniform, kaiming_normal
 from dynrnn.streams import check_random_state, stream
+from dynrnn_kernels.additive import AdditiveMap, jacobian, step
 
 OBSERVATIONS = ("identity", "affine")
 
@@ -36,7 +36,7 @@ class AdditiveModel(nn.Module):
     def __init__(
         self, observed_dim: int, latent_dim: int, *, input_dim: int = 0, observation: str = "identity", decoder_bias: bool = False,
         init: str | None = None, n_fits: int = 1, random_state: int | None = None,
-    ):  # fmt: skip
+    ):
         super().__init__()
         self.observed_dim = check_int("observed_dim", observed_dim, low=1)
         self.latent_dim = check_int("latent_dim", latent_dim, low=1)
@@ -97,7 +97,7 @@ class AdditiveModel(nn.Module):
         own = dict(
             observed_dim=self.observed_dim, latent_dim=self.latent_dim, input_dim=self.input_dim, observation=self.observation,
             decoder_bias=self.decoder_bias, init=self.init, n_fits=self.n_fits, random_state=self.random_state,
-        )  # fmt: skip
+        )
         return own | self._own_config()
 
     def _own_config(self) -> dict[str, Any]:

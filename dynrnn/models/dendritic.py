@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from dynrnn_kernels.additive import AdditiveMap
 from torch import Tensor
 
 from dynrnn.errors import check_int
 from dynrnn.models.base import AdditiveModel
 from dynrnn.models.initialisation import uniform_fan
 from dynrnn.models.plrnn import diagonal_and_rest
+from dynrnn_kernels.additive import AdditiveMap
 
 
 class DendriticPLRNN(AdditiveModel):
@@ -76,4 +76,4 @@ class DendriticPLRNN(AdditiveModel):
         return AdditiveMap(
             a=self.A, W1=self.W, h1=self.h, C=self.C if self.input_dim else None, slope=self.alpha, threshold=self.H,
             phi="clipped_basis" if self.clipped else "basis", w2="centring" if self.mean_centred else "identity",
-        )  # fmt: skip
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -14,7 +14,8 @@ Model = TypeVar("Model", bound=AdditiveModel)
 
 
 def _with_state(like: Model, state: dict[str, torch.Tensor], n_fits: int) -> Model:
-    out = type(like)(**(like.config() | {"n_fits": n_fits}))
+    config: dict[str, Any] = like.config() | {"n_fits": n_fits}
+    out = type(like)(**config)
     for name, value in state.items():
         owner = dict(out.named_parameters()).get(name)
         if owner is None:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from dynrnn_kernels.additive import forced_sequence
 from jaxtyping import Int
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from dynrnn.models.base import AdditiveModel
 from dynrnn.models.unwrap import model_of
 from dynrnn.results.blocks import BlockWriter, open_blocks
 from dynrnn.streams import stream
+from dynrnn_kernels.additive import forced_sequence
 
 BLOCK_NUMBERS = 2**20        # latent numbers of one block of steps held in memory at once
 START_BLOCK = 2**21          # numbers of one block of forecasts
@@ -67,11 +67,12 @@ def _start(model: AdditiveModel, initial: Any) -> Tensor:
         z = initial.detach().double()
     else:
         if isinstance(initial, np.ndarray) and initial.shape == (N,):
-            initial = initial[None]
-        recording = as_recording(initial)
-        if recording.sizes[recording.observed.dims[-1]] != N:
-            check_fits(model, recording)
-        x = torch.tensor(np.asarray(recording.observed.isel(time=0).values, dtype=np.float64))
+            x = torch.tensor(initial[None].astype(np.float64))
+        else:
+            recording = as_recording(initial)
+            if recording.sizes[recording.observed.dims[-1]] != N:
+                check_fits(model, recording)
+            x = torch.tensor(np.asarray(recording.observed.isel(time=0).values, dtype=np.float64))
         with torch.no_grad():
             z = model.initial_state(x.expand(F, *x.shape))
     if not bool(torch.isfinite(z).all()):
@@ -96,7 +97,7 @@ def _drive(model: AdditiveModel, inputs: Any, initial: Any, needed: int, n_trial
     if u.ndim != 3 or u.shape[2] != model.input_dim or u.shape[0] not in (1, n_trials):
         raise ArgumentError(f"inputs must have shape (trial, time, input) = ({n_trials}, {needed} or more, {model.input_dim}), got {tuple(u.shape)}.")
     if u.shape[1] < needed:
-        raise ArgumentError(f"inputs cover {u.shape[1]:,} samples, but transient + n_steps = {needed:,} are to be generated. Give longer inputs or fewer steps.")
+        raise ArgumentError(f"inputs cover {u.shape[1]:,} samples, but transient + n_steps = {needed:,} are wanted. Give longer inputs or fewer steps.")
     if not bool(torch.isfinite(u[:, :needed]).all()):
         raise ArgumentError("inputs hold NaN or inf.")
     return u.expand(n_trials, *u.shape[1:])[None]
@@ -111,8 +112,8 @@ def generate(
     ----------
     model : a model, or the run of a fit.
     n_steps : samples to return. With ``transient=0`` the first is the initial state itself.
-    initial : where to start: a recording or array of observations (the first sample of each trial; missing channels start from
-        their mean), a latent tensor (fit, trial, latent), or None for a random latent state a fit.
+    initial : where to start: a recording or array of observations (the first sample of each trial), one observation (<name>,), a
+        latent tensor (fit, trial, latent), or None for a random latent state a fit. Missing channels (NaN) start from their mean.
     transient : samples to drop before the first that is returned.
     inputs : (trial, time, input) from the initial sample on, for models with inputs; by default those of ``initial``.
         The input at index t acts in the step to t.

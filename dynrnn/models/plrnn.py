@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from dynrnn_kernels.additive import AdditiveMap
 from torch import Tensor
 
 from dynrnn.models.base import AdditiveModel
 from dynrnn.models.initialisation import normalised_positive_definite, uniform_fan
+from dynrnn_kernels.additive import AdditiveMap
 
 
 def diagonal_and_rest(rng: np.random.Generator, M: int) -> tuple[np.ndarray, np.ndarray]:

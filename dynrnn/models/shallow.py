@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from dynrnn_kernels.additive import AdditiveMap
 from torch import Tensor
 
 from dynrnn.errors import check_int
 from dynrnn.models.base import AdditiveModel
 from dynrnn.models.initialisation import normalised_positive_definite, uniform_fan
+from dynrnn_kernels.additive import AdditiveMap
 
 
 class ShallowPLRNN(AdditiveModel):
@@ -67,4 +67,4 @@ class ShallowPLRNN(AdditiveModel):
         return AdditiveMap(
             a=self.A, W1=self.W1, W2=self.W2, h1=self.h1, h2=self.h2, C=self.C if self.input_dim else None,
             phi="clipped" if self.clipped else "relu",
-        )  # fmt: skip
+        )

@@ -57,12 +57,19 @@ def group(tree: Tree | xr.Dataset, name: str) -> xr.Dataset:
     return found.to_dataset() if isinstance(found, xr.DataTree) else found
 
 
+def truth_group(tree: Tree | xr.Dataset) -> str:
+    """Where the truth is: the test recording if it was stored, since what was trained on may carry noise, else the training data."""
+    groups = () if isinstance(tree, xr.Dataset) else tree.children if isinstance(tree, xr.DataTree) else tree
+    return "test_data" if "test_data" in groups else "observed_data"
+
+
 def take_orbits(tree: Tree, fit: Any = None, trial: int = 0, max_points: int | None = None) -> Orbits:
     """The orbits that a plot shows: of the fit asked for, or of the fit with the median ``d_stsp``; ``trial`` counts from 0.
 
     At most ``max_points`` samples of each are taken, from the beginning.
     """
-    recording, free = group(tree, "observed_data"), group(tree, "generated")
+    free = group(tree, "generated")
+    recording = group(tree, truth_group(tree))
     truth = recording["observed"]
     (dim,) = set(truth.dims) - {"trial", "time"}
     if set(free["observed"].dims) != {"fit", "trial", "time", dim}:

@@ -17,7 +17,7 @@ from dynrnn.errors import FileFormatError
 ITEM_BYTES: dict[str, int] = {
     "bool": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8, "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8,
     "float16": 2, "float32": 4, "float64": 8, "complex64": 8, "complex128": 16, "string": 64,
-}  # fmt: skip
+}
 """Data types that a store may hold; for strings the bytes are a guess, used to size chunks and budgets."""
 
 MAX_CHUNK_BYTES = 512 * 2**20
@@ -27,7 +27,7 @@ MAX_CHUNKS = 10**6
 _ARRAY_KEYS = {
     "zarr_format", "node_type", "shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs", "attributes",
     "dimension_names", "storage_transformers",
-}  # fmt: skip
+}
 _GROUP_KEYS = {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
 _CODECS: dict[str, set[str]] = {"bytes": {"endian"}, "vlen-utf8": set(), "zstd": {"level", "checksum"}, "crc32c": set()}
 

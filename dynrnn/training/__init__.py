@@ -10,4 +10,4 @@ from dynrnn.training.status import Status
 __all__ = [
     "AdaptiveTeacherForcing", "Forcing", "FreeRunning", "GeneralizedTeacherForcing", "Regularisation", "Run", "SparseTeacherForcing", "Status",
     "concat", "estimate_interval", "fit", "select",
-]  # fmt: skip
+]

@@ -119,13 +119,13 @@ def fit(
         noise=per_fit("noise", noise, F, low=0.0), regularisation=regularisation, gradient_clip=per_fit("gradient_clip", gradient_clip, F, low=0.0),
         max_refused=max_refused, validate_every=validate_every or max(1, n_updates // 20), progress=progress, random_state=random_state,
         backend=backend, n_threads=n_threads,
-    )  # fmt: skip
+    )
     config: dict[str, Any] = {
         "model": model.family, "model_config": model.config(), "forcing": {"scheme": type(forcing).__name__, **_plain(asdict(forcing))},
         "n_updates": n_updates, "sequence_length": sequence_length, "batch_size": batch_size, "learning_rate": _plain([start, end]),
         "noise": _plain(options.noise), "regularisation": _plain(asdict(regularisation)), "gradient_clip": _plain(options.gradient_clip),
         "standardise": standardise, "keep": keep, "random_state": random_state, "recording": _plain(dict(recording.attrs)),
-    }  # fmt: skip
+    }
     folder = None if out is None else RunFolder.create(out, config)                 # an output folder in use is refused before any work
 
     if standardise:
@@ -143,7 +143,7 @@ def fit(
     run = Run(
         model=trained.best if keep == "best" and trained.best is not None else trained.last,
         history=trained.history, status=trained.status, refused=trained.refused, last=trained.last, best=trained.best, config=config,
-    )  # fmt: skip
+    )
     if run.model is not model:
         model.load_state_dict(run.model.state_dict())                               # the user's own object is the trained model
         run.model = model

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
@@ -15,7 +15,7 @@ from dynrnn.errors import ArgumentError, check_int, unknown_name
 from dynrnn.training.interval import INTERVAL_RULES, estimate_interval
 from dynrnn.training.norms import JACOBIAN_NORMS
 
-PerFit = float | Sequence[float] | np.ndarray
+PerFit = float | int | Sequence[float] | np.ndarray
 
 
 def per_fit(name: str, value: PerFit, n_fits: int, *, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
@@ -34,6 +34,8 @@ def per_fit(name: str, value: PerFit, n_fits: int, *, low: float = -np.inf, high
 @dataclass(frozen=True)
 class Forcing:
     """Base of the forcing schemes. ``n_forced``: force only the first so many latent units (partial forcing); None forces all that have a target."""
+
+    n_forced: int | None = field(default=None, kw_only=True)
 
     def strength(self, updates: np.ndarray, n_updates: int, n_fits: int) -> np.ndarray:
         """alpha at each of ``updates`` (0-based), [n, F]."""
@@ -60,7 +62,6 @@ class GeneralizedTeacherForcing(Forcing):
 
     alpha: PerFit | tuple[PerFit, PerFit] = 0.15
     anneal: str = "linear"
-    n_forced: int | None = None
 
     def __post_init__(self) -> None:
         if self.anneal not in ("linear", "exponential"):
@@ -96,7 +97,6 @@ class SparseTeacherForcing(Forcing):
 
     interval: int | Sequence[int] | np.ndarray | None = None
     rule: str = "shortest"
-    n_forced: int | None = None
 
     def __post_init__(self) -> None:
         if self.rule not in INTERVAL_RULES:
@@ -110,7 +110,7 @@ class SparseTeacherForcing(Forcing):
 
     def gate(self, sequence_length: int, n_fits: int, recording: xr.Dataset) -> np.ndarray:
         interval = estimate_interval(recording, self.rule) if self.interval is None else self.interval
-        steps = per_fit("interval", np.asarray(interval, dtype=np.float64), n_fits, low=1).astype(np.int64)
+        steps = per_fit("interval", np.asarray(interval, dtype=np.float64), n_fits, low=1.0).astype(np.int64)
         return (np.arange(sequence_length)[None] % steps[:, None] == 0).astype(np.float64)
 
 
@@ -130,7 +130,6 @@ class AdaptiveTeacherForcing(Forcing):
     norm: str = "product_upper_bound"
     every: int = 5
     gamma: PerFit = 0.999
-    n_forced: int | None = None
 
     def __post_init__(self) -> None:
         if self.norm not in JACOBIAN_NORMS:
@@ -148,7 +147,6 @@ class AdaptiveTeacherForcing(Forcing):
 class FreeRunning(Forcing):
     """No forcing: plain backpropagation through time over the window. On chaotic data its gradients explode with the window's length."""
 
-    n_forced: int | None = None
 
     def strength(self, updates: np.ndarray, n_updates: int, n_fits: int) -> np.ndarray:
         return np.zeros((len(updates), n_fits))

@@ -19,7 +19,7 @@ def _first_minimum(curve: np.ndarray) -> int:
     return int(turns[0]) + 1 if len(turns) else len(curve) - 1
 
 
-def mutual_information(x: Float[np.ndarray, "time"], max_lag: int = MAX_LAG, n_bins: int = N_BINS) -> Float[np.ndarray, "lag"]:
+def mutual_information(x: Float[np.ndarray, time], max_lag: int = MAX_LAG, n_bins: int = N_BINS) -> Float[np.ndarray, lag]:
     """Mutual information (nat) of x[t] and x[t + lag] for lag 0..max_lag, from histograms; pairs with a missing value are left out. O(time max_lag)."""
     low, high = np.nanmin(x), np.nanmax(x)
     seen = ~np.isnan(x)
@@ -36,7 +36,7 @@ def mutual_information(x: Float[np.ndarray, "time"], max_lag: int = MAX_LAG, n_b
     return out
 
 
-def autocorrelation(x: Float[np.ndarray, "time"], max_lag: int = MAX_LAG) -> Float[np.ndarray, "lag"]:
+def autocorrelation(x: Float[np.ndarray, time], max_lag: int = MAX_LAG) -> Float[np.ndarray, lag]:
     """Autocorrelation for lag 0..max_lag over the pairs that were seen. O(time log time)."""
     seen = (~np.isnan(x)).astype(np.float64)
     values = np.where(seen > 0, x - np.nanmean(x), 0.0)
@@ -55,7 +55,7 @@ def estimate_interval(recording: xr.Dataset, rule: str = "shortest") -> int:
     """
     if rule not in INTERVAL_RULES:
         raise unknown_name("rule", rule, INTERVAL_RULES)
-    trial = int(recording.n_time.argmax())
+    trial = int(recording.n_time.values.argmax())
     n_time = int(recording.n_time[trial])
     x = np.asarray(recording.observed.isel(trial=trial).values[:n_time], dtype=np.float64)
     max_lag = max(2, min(MAX_LAG, n_time // 4))

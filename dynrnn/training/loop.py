@@ -11,11 +11,6 @@ import numba
 import numpy as np
 import torch
 import xarray as xr
-from dynrnn_kernels.additive import choose_backend, jacobian
-from dynrnn_kernels.additive.cpu import ROWS
-from dynrnn_kernels.blas import one_blas_thread
-from dynrnn_kernels.update import AFFINE, IDENTITY, Draws, Problem, State, run_updates, run_updates_reference
-from dynrnn_kernels.update.problem import BAD_STEP
 from tqdm.auto import tqdm
 
 from dynrnn.analysis.reconstruction import score_orbits
@@ -27,6 +22,11 @@ from dynrnn.training.norms import JACOBIAN_NORMS, jacobian_upper_bound
 from dynrnn.training.parameters import FlatParameters, flat_parameters, read, write
 from dynrnn.training.regularisation import Regularisation
 from dynrnn.training.status import Status
+from dynrnn_kernels.additive import choose_backend, jacobian
+from dynrnn_kernels.additive.cpu import ROWS
+from dynrnn_kernels.blas import one_blas_thread
+from dynrnn_kernels.update import AFFINE, IDENTITY, Draws, Problem, State, run_updates, run_updates_reference
+from dynrnn_kernels.update.problem import BAD_STEP
 
 HISTORY_POINTS = 1000        # rows of the history at most; loss and gradient norm are means over the updates of a row
 BLOCK_SECONDS = 0.2          # the kernel is called for about so long at a time, so that the bar moves and Ctrl-C works
@@ -125,11 +125,11 @@ def build_problem(model: AdditiveModel, recording: xr.Dataset, options: Options)
         fill=flat.fill, constant=flat.constant.astype(f4), observation=AFFINE if affine else IDENTITY,
         obs_weight=flat.offset("B") if affine else max(flat.offset("L"), 0), obs_bias=flat.offset("b"),
         data=data, inputs=np.nan_to_num(inputs).astype(f4), has_missing=bool(np.isnan(data[~beyond]).any()),
-        channel_mean=np.broadcast_to(np.nanmean(data, axis=(0, 1)), (F, N)).astype(f4), noise_level=options.noise.astype(f4),
+        channel_mean=np.broadcast_to(np.nanmean(data, axis=(0, 1), dtype=np.float64), (F, N)).astype(f4), noise_level=options.noise.astype(f4),
         gate=options.forcing.gate(T, F, recording).astype(f4), unit=unit.astype(f4), trainable=trainable.astype(f4),
         decay=weight.astype(f4), decay_to=goal.astype(f4), condition=condition.astype(f4), clip=options.gradient_clip.astype(f4),
         max_refused=options.max_refused,
-    )  # fmt: skip
+    )
 
 
 def build_state(model: AdditiveModel) -> State:
@@ -261,14 +261,14 @@ def train(model: AdditiveModel, recording: xr.Dataset, validation: xr.Dataset | 
         last=copy.deepcopy(model), best=best, history=history.dataset(fits, {} if validator is None else validator.scores),
         status=xr.DataArray(status, dims="fit", coords=coords, attrs={"long_name": "how the fit ended"}),
         refused=xr.DataArray(state.refused.copy(), dims="fit", coords=coords, attrs={"long_name": "steps refused as not finite"}),
-    )  # fmt: skip
+    )
 
 
 @contextlib.contextmanager
 def threads(wanted: int | None, work_items: int):
     """Numba's threads for the time of a fit: as many as there is work for."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(max(1, min(wanted or before, numba.config.NUMBA_NUM_THREADS, work_items)))
+    before, most = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
+    numba.set_num_threads(max(1, min(wanted or before, most, work_items)))
     try:
         yield
     finally:

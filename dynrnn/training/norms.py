@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from dynrnn_kernels.additive import AdditiveMap
 from jaxtyping import Float
 from torch import Tensor
+
+from dynrnn_kernels.additive import AdditiveMap
 
 
 def product_upper_bound(J: Float[Tensor, "fit B T M M"]) -> Float[Tensor, "fit B"]:
@@ -33,7 +34,7 @@ def batch_maximum(J: Float[Tensor, "fit B T M M"]) -> Float[Tensor, "fit B"]:
     return torch.linalg.matrix_norm(J, ord=2).amax(-1)
 
 
-def jacobian_upper_bound(map: AdditiveMap) -> Float[Tensor, "fit"]:
+def jacobian_upper_bound(map: AdditiveMap) -> Float[Tensor, fit]:
     """``||A|| + ||W1|| max|phi'| ||W2||``, which needs no data (max|A| where A is diagonal)."""
     outer = map.a.abs().amax(-1) if map.A is None else torch.linalg.matrix_norm(map.dense_A(), ord=2)
     slope = torch.ones_like(outer) if map.slope is None else map.slope.abs().sum(-1)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from dynrnn_kernels.additive.layout import Layout, layout_of, pack
 
 from dynrnn.models.base import AdditiveModel
+from dynrnn_kernels.additive.layout import Layout, layout_of, pack
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def select_run(run: Run, fit: int) -> Run:
     return Run(
         select_model(run.model, fit), run.history.isel(pick), run.status.isel(pick), run.refused.isel(pick), select_model(run.last, fit),
         None if run.best is None else select_model(run.best, fit), run.config,
-    )  # fmt: skip
+    )
 
 
 def select(model_or_run: Any, fit: int) -> Any:

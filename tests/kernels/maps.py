@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from dynrnn_kernels.additive import PHI_KINDS, W2_KINDS, AdditiveMap, forced_sequence
 from dynrnn_kernels.additive.reference import preactivation
 
@@ -24,7 +25,7 @@ def random_map(g: torch.Generator, phi: str, w2: str, F: int, M: int, H: int, K:
         a=draw(F, M), W1=draw(F, M, H), h1=draw(F, M), phi=phi, w2=w2, A=draw(F, M, M) if dense_A else None,
         W2=draw(F, H, M) if w2 == "dense" else None, h2=None if basis else draw(F, H), C=draw(F, M, K) if K else None,
         D=draw(F, H, K) if K else None, slope=draw(F, 3) if basis else None, threshold=2 * draw(F, H, 3) if basis else None,
-    )  # fmt: skip
+    )
 
 
 def kink_distance(map: AdditiveMap, states: torch.Tensor, u: torch.Tensor | None) -> float:

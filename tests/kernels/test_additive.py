@@ -5,9 +5,9 @@ from __future__ import annotations
 import numba
 import pytest
 import torch
+
 from dynrnn_kernels.additive import forced_sequence, jacobian, step
 from dynrnn_kernels.additive.layout import layout_of, pack, unpack
-
 from tests.kernels.maps import ALL_KINDS, problem, random_map
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from dynrnn_kernels.update.cpu import affine_targets, gather, identity_targets, pseudo_inverse
 
 import dynrnn as dr
 from dynrnn.training.draws import Sampler
 from dynrnn.training.loop import Options, build_problem, build_state
+from dynrnn_kernels.additive.cpu import ROWS
+from dynrnn_kernels.update.cpu import affine_targets, gather, identity_targets, pseudo_inverse
 from tests.models.families import FAMILIES
 
 T, B = 6, 3
@@ -21,7 +22,7 @@ def problem_of(family, x):
         forcing=dr.GeneralizedTeacherForcing(0.3), n_updates=1, sequence_length=T, batch_size=B, learning_rate=(np.ones(1), np.ones(1)),
         noise=np.full(1, 0.5), regularisation=dr.Regularisation(), gradient_clip=np.full(1, np.inf), max_refused=1, validate_every=1,
         progress=False, random_state=0, backend=None, n_threads=None,
-    )  # fmt: skip
+    )
     flat, problem = build_problem(model, dr.as_recording(x), options)
     return model, flat, problem, build_state(model).theta[0]
 
@@ -31,15 +32,17 @@ def targets(family, x, noise):
     model, _, problem, theta = problem_of(family, x)
     windows = np.stack([np.zeros(B, np.int64), np.arange(B)], 1)
     M, N = model.latent_dim, model.observed_dim
-    xs, seen = np.empty((T + 1, B, N), np.float32), np.empty((T + 1, B, N), bool)
-    z0, target, weight = np.empty((B, M), np.float32), np.empty((T, B, M), np.float32), np.empty((T, B, M), np.float32)
-    gather(problem, 0, windows, noise, 0, xs, seen)
+    by_row = (0, 2, 1)                                                              # the kernel's arrays are [T, units, rows]
+    xs, seen = np.empty((T + 1, N, ROWS), np.float32), np.empty((T + 1, N, ROWS), np.float32)
+    z0, target, weight = np.empty((M, ROWS), np.float32), np.empty((T, M, ROWS), np.float32), np.empty((T, M, ROWS), np.float32)
+    count = gather(problem, 0, windows, noise, 0, xs, seen)
+    assert count == sum(int((~np.isnan(x[b + 1 : b + T + 1])).sum()) for b in range(B))
     if model.observation == "affine":
         decoder = model.B.detach().numpy()[0]
         affine_targets(problem, 0, theta, pseudo_inverse(decoder)[0], np.float32(0.3), xs, seen, z0, target, weight)
     else:
         identity_targets(problem, 0, theta, np.float32(0.3), xs, seen, z0, target, weight)
-    return xs, seen, z0, target, weight
+    return xs.transpose(by_row), seen.transpose(by_row), z0.T, target.transpose(by_row), weight.transpose(by_row)
 
 
 @pytest.fixture
@@ -48,6 +51,7 @@ def x():
     x[0, 1] = np.nan
     x[3, 0] = np.nan
     x[4] = [np.nan, np.nan, 1.0]
+    x[12::4, 2] = np.nan
     return x
 
 
@@ -58,9 +62,9 @@ def test_identity_forces_what_was_seen(x):
         for r in range(B):
             known = ~np.isnan(x[t + r])
             assert (seen[t, r] == known).all()
-            np.testing.assert_array_equal(weight[t, r], np.r_[np.where(known, np.float32(0.3), 0), 0])    # the fourth unit is not observed
+            np.testing.assert_array_equal(weight[t, r], np.r_[np.where(known, np.float32(0.3), 0), 0])    # unit 4 is not observed
             np.testing.assert_allclose(target[t, r, :3][known], (x[t + r] + 0.5 * noise[t, r])[known], rtol=1e-6)
-    assert z0[0, 1] == np.float32(np.nanmean(x[:, 1]))                                                    # the channel's mean stands in
+    np.testing.assert_allclose(z0[0, 1], np.nanmean(x[:, 1].astype(np.float32), dtype=np.float64), rtol=1e-6)
 
 
 def test_affine_uses_the_rows_seen_if_they_fix_the_state(x):

@@ -34,7 +34,7 @@ def test_compiled_equals_reference(family):
         run = dr.fit(
             model, recording(missing=True, inputs=True), batch_size=18, noise=0.05, gradient_clip=np.array([2.0, np.inf]), backend=backend,
             regularisation=dr.Regularisation(latent=1e-3, manifold=np.array([1e-3, 2e-3]), observation=1e-3), **SETTINGS,
-        )  # fmt: skip
+        )
         trained[backend] = run, {k: v.clone() for k, v in model.named_parameters()}
     (a, one), (b, two) = trained["cpu"], trained["reference"]
     np.testing.assert_allclose(a.history.loss, b.history.loss, rtol=1e-5)              # float32; 12 updates amplify rounding little

@@ -1,343 +1,428 @@
 """The additive recurrence on a CPU: Numba, with BLAS calls inside the loop over time and threads over (fit, batch rows) outside it.
 
-A chunk is up to ROWS batch rows of one fit. Its arrays are time-major, [T, rows, M], so that every step is one contiguous block.
-How a batch is cut into chunks depends on its size alone, and gradients of chunks are added in their order: results do not
-depend on the number of threads or of fits. README.md in this folder has the derivation of the reverse pass.
+A chunk is ROWS batch rows of one fit; its arrays are [T, units, ROWS], so that every step is one contiguous block and loops over rows
+have a length that the compiler knows. A chunk that a batch does not fill repeats its first row, without a gradient. How a batch is cut
+depends on its size alone, and gradients of chunks are added in their order: results do not depend on the number of threads or of
+fits. README.md in this folder has the derivation of the reverse pass.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import get_num_threads, get_thread_id, njit, prange
+from numba import njit, prange
 
-ROWS = 16
+ROWS = 8
+SMALL = 192            # products of fewer weights than this are faster in a loop than through BLAS (measured: 3 x 50 yes, 20 x 20 no)
+BLOCK_NUMBERS = 16384  # hidden activations held at once in the reverse pass, so that they stay in the cache
 RELU, CLIPPED, BASIS, CLIPPED_BASIS, TANH, IDENTITY = range(6)
 W2_DENSE, W2_IDENTITY, W2_SELECTION, W2_CENTRING = range(4)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def matrix(flat, offset, rows, columns):
+    """A tensor of the map, empty where it has none. Reshaping costs as much as a small product: keep it out of loops over time."""
+    if offset < 0:
+        return flat[:0].reshape((0, columns))
     return flat[offset : offset + rows * columns].reshape((rows, columns))
 
 
 @njit(cache=True, nogil=True)
-def hidden_drive(flat, lay, zt, u, p, pu):
-    """p = W2 zt + D u, for n rows at once (h2 is added by the activation, which the clipped phi needs without it)."""
-    n, M, H = zt.shape[0], lay.M, lay.H
-    if lay.w2 == W2_DENSE:
-        np.dot(zt, matrix(flat, lay.W2, H, M).T, p)
-    elif lay.w2 == W2_CENTRING:
-        for r in range(n):
+def product(A, B, out):
+    """out = A B for B [k, ROWS]."""
+    n, k = A.shape
+    if n * k >= SMALL:
+        np.dot(A, B, out)
+        return
+    zero = A.dtype.type(0)
+    for i in range(n):
+        s0, s1, s2, s3, s4, s5, s6, s7 = zero, zero, zero, zero, zero, zero, zero, zero
+        for j in range(k):
+            w = A[i, j]
+            s0 += w * B[j, 0]
+            s1 += w * B[j, 1]
+            s2 += w * B[j, 2]
+            s3 += w * B[j, 3]
+            s4 += w * B[j, 4]
+            s5 += w * B[j, 5]
+            s6 += w * B[j, 6]
+            s7 += w * B[j, 7]
+        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = s0, s1, s2, s3
+        out[i, 4], out[i, 5], out[i, 6], out[i, 7] = s4, s5, s6, s7
+
+
+@njit(cache=True, nogil=True)
+def hidden_drive(w2, W2, D, zt, u, p):
+    """p = W2 zt + D u (h2 is added by the activation, since the clipped phi needs p without it, too). zt [M, ROWS], u [K, ROWS], p [H, ROWS]."""
+    M, H = zt.shape[0], p.shape[0]
+    if w2 == W2_DENSE:
+        product(W2, zt, p)
+    elif w2 == W2_CENTRING:
+        part = zt.dtype.type(1.0 / M)
+        for r in range(ROWS):
             total = zt.dtype.type(0)
             for m in range(M):
-                total += zt[r, m]
-            total /= zt.dtype.type(M)
+                total += zt[m, r]
             for m in range(M):
-                p[r, m] = zt[r, m] - total
+                p[m, r] = zt[m, r] - total * part
     else:
-        for r in range(n):
-            for h in range(H):
-                p[r, h] = zt[r, M - H + h]
-    if lay.D >= 0:
-        np.dot(u, matrix(flat, lay.D, H, lay.K).T, pu)
-        for r in range(n):
-            for h in range(H):
-                p[r, h] += pu[r, h]
+        for h in range(H):
+            for r in range(ROWS):
+                p[h, r] = zt[M - H + h, r]
+    for k in range(u.shape[0]):
+        for h in range(D.shape[0]):
+            for r in range(ROWS):
+                p[h, r] += D[h, k] * u[k, r]
 
 
 @njit(cache=True, nogil=True)
-def activate(flat, lay, p, phi):
-    """phi(p + h2) for n rows."""
-    n, H = p.shape
-    zero = p.dtype.type(0)
-    if lay.phi == CLIPPED:
-        h2 = flat[lay.h2 : lay.h2 + H]
-        for r in range(n):
-            for h in range(H):
-                phi[r, h] = max(p[r, h] + h2[h], zero) - max(p[r, h], zero)
+def spread(vector, out):
+    """out[i, r] = vector[i]: a bias for every row of the chunk, so that loops below run over one long array."""
+    for i in range(out.shape[0]):
+        for r in range(ROWS):
+            out[i, r] = vector[i]
+
+
+@njit(cache=True, nogil=True)
+def activate(kind, slope, threshold, x, b, y):
+    """y = phi(p + h2) over flat [H * ROWS] arrays: x is p, b is h2 spread over the rows. After it, x includes h2 unless phi is clipped."""
+    zero = x.dtype.type(0)
+    if kind == CLIPPED:
+        for i in range(x.size):
+            y[i] = max(x[i] + b[i], zero) - max(x[i], zero)
         return
-    if lay.h2 >= 0:
-        h2 = flat[lay.h2 : lay.h2 + H]
-        for r in range(n):
-            for h in range(H):
-                p[r, h] += h2[h]
-    if lay.phi == RELU:
-        for r in range(n):
-            for h in range(H):
-                phi[r, h] = max(p[r, h], zero)
-    elif lay.phi == TANH:
-        for r in range(n):
-            for h in range(H):
-                phi[r, h] = np.tanh(p[r, h])
-    elif lay.phi == IDENTITY:
-        phi[:] = p
+    if kind == RELU:
+        for i in range(x.size):
+            x[i] += b[i]
+        for i in range(x.size):
+            y[i] = max(x[i], zero)
+    elif kind == TANH:
+        for i in range(x.size):
+            x[i] += b[i]
+            y[i] = np.tanh(x[i])
+    elif kind == IDENTITY:
+        for i in range(x.size):
+            x[i] += b[i]
+            y[i] = x[i]
     else:
-        slope = flat[lay.slope : lay.slope + lay.n_bases]
-        threshold = matrix(flat, lay.threshold, H, lay.n_bases)
-        for r in range(n):
-            for h in range(H):
-                v = p[r, h]
-                total = zero
-                for b in range(lay.n_bases):
-                    total += slope[b] * max(v - threshold[h, b], zero)
-                if lay.phi == CLIPPED_BASIS:
-                    base = max(v, zero)
-                    for b in range(lay.n_bases):
-                        total -= slope[b] * base
-                phi[r, h] = total
+        for i in range(x.size):
+            x[i] += b[i]
+            base = max(x[i], zero) if kind == CLIPPED_BASIS else zero
+            value = zero
+            for n in range(slope.size):
+                value += slope[n] * (max(x[i] - threshold[i // ROWS, n], zero) - base)
+            y[i] = value
 
 
 @njit(cache=True, nogil=True)
-def chunk_forward(flat, lay, z, zt, target, weight, u, p, pu, phi, extra):
-    """Fill z[1..T] and zt[0..T-1] from z[0]. Shapes: z [T+1, R, M]; zt, target, weight [T, R, M]; u [T, R, K]; p, pu, phi [R, H]; extra [R, M]."""
-    T, R, M = zt.shape
-    H = lay.H
-    a, h1 = flat[lay.a : lay.a + M], flat[lay.h1 : lay.h1 + M]
-    W1T = matrix(flat, lay.W1, M, H).T
-    zero = z.dtype.type(0)
-    for t in range(T):
-        now, forced, after = z[t], zt[t], z[t + 1]
-        for r in range(R):
-            for m in range(M):
-                w = weight[t, r, m]
-                forced[r, m] = now[r, m] + w * (target[t, r, m] - now[r, m]) if w != zero else now[r, m]
-        hidden_drive(flat, lay, forced, u[t], p, pu)
-        activate(flat, lay, p, phi)
-        np.dot(phi, W1T, after)
-        for r in range(R):
-            for m in range(M):
-                after[r, m] += a[m] * forced[r, m] + h1[m]
-        if lay.A >= 0:
-            np.dot(forced, matrix(flat, lay.A, M, M).T, extra)
-            after += extra
-        if lay.C >= 0:
-            np.dot(u[t], matrix(flat, lay.C, M, lay.K).T, extra)
-            after += extra
-
-
-@njit(cache=True, nogil=True)
-def activation_slopes(flat, lay, p, phi, d, d2):
-    """phi, its slope d = dphi/dp and d2 = dphi/dh2 (the same but for the clipped phi), for n rows; h2 is added to p where phi needs p alone no more."""
-    n, H = p.shape
-    zero, one = p.dtype.type(0), p.dtype.type(1)
-    if lay.phi == CLIPPED:
-        h2 = flat[lay.h2 : lay.h2 + H]
-        for r in range(n):
-            for h in range(H):
-                x = p[r, h]
-                v = x + h2[h]
-                phi[r, h] = max(v, zero) - max(x, zero)
-                d2[r, h] = one if v > zero else zero
-                d[r, h] = d2[r, h] - (one if x > zero else zero)
-        return
-    activate(flat, lay, p, phi)
-    if lay.phi == RELU:
-        for r in range(n):
-            for h in range(H):
-                d[r, h] = one if p[r, h] > zero else zero
-    elif lay.phi == TANH:
-        for r in range(n):
-            for h in range(H):
-                d[r, h] = one - phi[r, h] * phi[r, h]
-    elif lay.phi == IDENTITY:
+def slopes(kind, slope, threshold, x, b, y, d, d2):
+    """d = dphi/dp and, for the clipped phi, d2 = dphi/dh2, with x and y as ``activate`` leaves them."""
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    if kind == CLIPPED:
+        for i in range(x.size):
+            d2[i] = one if x[i] + b[i] > zero else zero
+        for i in range(x.size):
+            d[i] = d2[i] - (one if x[i] > zero else zero)
+    elif kind == RELU:
+        for i in range(x.size):
+            d[i] = one if x[i] > zero else zero
+    elif kind == TANH:
+        for i in range(x.size):
+            d[i] = one - y[i] * y[i]
+    elif kind == IDENTITY:
         d[:] = one
     else:
-        slope = flat[lay.slope : lay.slope + lay.n_bases]
-        threshold = matrix(flat, lay.threshold, H, lay.n_bases)
-        for r in range(n):
-            for h in range(H):
-                v = p[r, h]
-                base = one if (lay.phi == CLIPPED_BASIS and v > zero) else zero
-                total = zero
-                for b in range(lay.n_bases):
-                    total += slope[b] * ((one if v > threshold[h, b] else zero) - base)
-                d[r, h] = total
+        for i in range(x.size):
+            base = one if kind == CLIPPED_BASIS and x[i] > zero else zero
+            rise = zero
+            for n in range(slope.size):
+                rise += slope[n] * ((one if x[i] > threshold[i // ROWS, n] else zero) - base)
+            d[i] = rise
 
 
 @njit(cache=True, nogil=True)
-def basis_gradient(flat, lay, v, q, grad):
-    """Add the gradients of slopes and thresholds, where q = dL/dphi."""
-    n, H = v.shape
-    zero = v.dtype.type(0)
-    slope = flat[lay.slope : lay.slope + lay.n_bases]
-    threshold = matrix(flat, lay.threshold, H, lay.n_bases)
-    gslope = grad[lay.slope : lay.slope + lay.n_bases]
-    gthreshold = matrix(grad, lay.threshold, H, lay.n_bases)
-    for r in range(n):
-        for h in range(H):
-            x, g = v[r, h], q[r, h]
-            base = max(x, zero) if lay.phi == CLIPPED_BASIS else zero
-            for b in range(lay.n_bases):
-                over = x - threshold[h, b]
-                gslope[b] += g * (max(over, zero) - base)
-                if over > zero:
-                    gthreshold[h, b] -= g * slope[b]
+def force(now, weight, target, forced):
+    """forced = now + weight (target - now), over flat arrays."""
+    for i in range(now.size):
+        forced[i] = now[i] + weight[i] * (target[i] - now[i])
 
 
 @njit(cache=True, nogil=True)
-def steps_per_block(rows, hidden):
-    """Steps whose hidden activations are held at once in the reverse pass: about 64k numbers, so that they stay in the cache."""
-    return max(1, min(64, 65536 // (rows * hidden)))
+def add_scaled(scale, x, shift, out):
+    """out += scale x + shift, over flat arrays."""
+    for i in range(x.size):
+        out[i] += scale[i] * x[i] + shift[i]
 
 
 @njit(cache=True, nogil=True)
-def add_product(left, right, scratch, offset, grad):
-    """grad[offset:] += (left' right), row by row."""
-    rows, columns = left.shape[1], right.shape[1]
-    product = scratch[: rows * columns].reshape((rows, columns))
-    np.dot(left.T, right, product)
-    grad[offset : offset + rows * columns] += scratch[: rows * columns]
+def add_times(x, y, out):
+    """out += x y, over flat arrays."""
+    for i in range(x.size):
+        out[i] += x[i] * y[i]
 
 
 @njit(cache=True, nogil=True)
-def add_columns(rows, offset, grad):
-    """grad[offset:] += sum over rows."""
-    for r in range(rows.shape[0]):
-        for m in range(rows.shape[1]):
-            grad[offset + m] += rows[r, m]
+def add_to(x, out):
+    """out += x, over flat arrays."""
+    for i in range(x.size):
+        out[i] += x[i]
 
 
 @njit(cache=True, nogil=True)
-def chunk_backward(flat, lay, zt, weight, gz, u, lam, gforced, keep_gforced, gu, hidden, scratch, grad):
-    """Reverse pass of ``chunk_forward``; adds to ``grad`` (flat, like the map), leaves dL/dz[0] in ``lam``.
+def bias_of(flat, lay, rows):
+    """h2 spread over the rows of a chunk, zero where there is none: [H * ROWS]."""
+    if lay.h2 >= 0:
+        spread(flat[lay.h2 : lay.h2 + lay.H], rows)
+    else:
+        rows[:] = 0
+    return rows.reshape(rows.size)
 
-    gz [T, R, M] comes in as dL/dz[1..T] of the loss alone and leaves as the total adjoint. gforced [T, R, M] gets dL/dzt where
-    ``keep_gforced``; gu [T, R, K] gets dL/du where K > 0. hidden [5, n, H] holds the block's hidden activations; no hidden-sized array spans all of time.
+
+@njit(cache=True, nogil=True)
+def basis_of(flat, lay):
+    """Slopes [n_bases] and thresholds [H, n_bases], empty where phi is no basis."""
+    return flat[max(lay.slope, 0) : max(lay.slope, 0) + lay.n_bases], matrix(flat, lay.threshold, lay.H, lay.n_bases)
+
+
+@njit(cache=True, nogil=True)
+def chunk_forward(flat, lay, z, zt, target, weight, u, hidden):
+    """Fill z[1..T] and zt[0..T-1] from z[0]. z [T + 1, M, ROWS]; zt, target, weight [T, M, ROWS]; u [T, K, ROWS]; hidden [3 or more, H, ROWS] scratch.
+
+    Targets of weight zero must be finite.
     """
-    T, R, M = zt.shape
-    H, K = lay.H, lay.K
-    a = flat[lay.a : lay.a + M]
-    W1 = matrix(flat, lay.W1, M, H)
-    one = zt.dtype.type(1)
-    block = steps_per_block(R, H)
-    extra = scratch[: R * M].reshape((R, M))
+    T, M, _ = zt.shape
+    H, K, size = lay.H, lay.K, M * ROWS
+    kind = z.dtype
+    W1, W2, A = matrix(flat, lay.W1, M, H), matrix(flat, lay.W2, H, M), matrix(flat, lay.A, M, M)
+    C, D = matrix(flat, lay.C, M, K), matrix(flat, lay.D, H, K)
+    slope, threshold = basis_of(flat, lay)
+    p, phi = hidden[0], hidden[1]
+    x, y, b = p.reshape(p.size), phi.reshape(phi.size), bias_of(flat, lay, hidden[2])
+    a, h1, extra = np.empty((M, ROWS), kind), np.empty((M, ROWS), kind), np.empty((M, ROWS), kind)
+    spread(flat[lay.a : lay.a + M], a)
+    spread(flat[lay.h1 : lay.h1 + M], h1)
+    a1, h11, extra1 = a.reshape(size), h1.reshape(size), extra.reshape(size)
+    z1, zt1, target1, weight1 = z.reshape((T + 1, size)), zt.reshape((T, size)), target.reshape((T, size)), weight.reshape((T, size))
+    for t in range(T):
+        force(z1[t], weight1[t], target1[t], zt1[t])
+        hidden_drive(lay.w2, W2, D, zt[t], u[t], p)
+        activate(lay.phi, slope, threshold, x, b, y)
+        product(W1, phi, z[t + 1])
+        add_scaled(a1, zt1[t], h11, z1[t + 1])
+        if lay.A >= 0:
+            product(A, zt[t], extra)
+            add_to(extra1, z1[t + 1])
+        if lay.C >= 0:
+            product(C, u[t], extra)
+            add_to(extra1, z1[t + 1])
+
+
+@njit(cache=True, nogil=True)
+def basis_gradient(kind, slope, threshold, x, q, gslope, gthreshold):
+    """Add the gradients of slopes and thresholds, where x = p + h2 and q = dL/dphi, flat [H * ROWS]."""
+    zero = x.dtype.type(0)
+    for i in range(x.size):
+        base = max(x[i], zero) if kind == CLIPPED_BASIS else zero
+        for n in range(slope.size):
+            over = x[i] - threshold[i // ROWS, n]
+            gslope[n] += q[i] * (max(over, zero) - base)
+            if over > zero:
+                gthreshold[i // ROWS, n] -= q[i] * slope[n]
+
+
+@njit(cache=True, nogil=True)
+def steps_per_block(H):
+    """Steps whose hidden activations are held at once in the reverse pass."""
+    return max(1, min(64, BLOCK_NUMBERS // max(ROWS * H, 1)))
+
+
+@njit(cache=True, nogil=True)
+def work_size(lay):
+    """Numbers of scratch that ``chunk_backward`` wants."""
+    return 7 * lay.H * ROWS + (2 * lay.M + lay.K + 2 * lay.H) * steps_per_block(lay.H) * ROWS
+
+
+@njit(cache=True, nogil=True)
+def place(source, into, first):
+    """into[:, first:first + ROWS] = source. All loads come before the stores, so that the compiler may move a row at once."""
+    for h in range(source.shape[0]):
+        v0, v1, v2, v3 = source[h, 0], source[h, 1], source[h, 2], source[h, 3]
+        v4, v5, v6, v7 = source[h, 4], source[h, 5], source[h, 6], source[h, 7]
+        into[h, first], into[h, first + 1], into[h, first + 2], into[h, first + 3] = v0, v1, v2, v3
+        into[h, first + 4], into[h, first + 5], into[h, first + 6], into[h, first + 7] = v4, v5, v6, v7
+
+
+@njit(cache=True, nogil=True)
+def add_outer(left, right, offset, grad):
+    """grad[offset:] += left right', row by row: the sum over a block's steps and rows."""
+    total = np.dot(left, right.T)
+    grad[offset : offset + total.size] += total.reshape(total.size)
+
+
+@njit(cache=True, nogil=True)
+def add_rows(source, offset, grad):
+    """grad[offset:] += sum over the rows of the chunk."""
+    for m in range(source.shape[0]):
+        for r in range(ROWS):
+            grad[offset + m] += source[m, r]
+
+
+@njit(cache=True, nogil=True)
+def chunk_backward(flat, lay, zt, weight, gz, u, lam, gforced, keep_gforced, gu, work, grad):
+    """Reverse pass of ``chunk_forward``; adds to ``grad`` (flat, like the map), leaves dL/dz[0] in ``lam`` [M, ROWS].
+
+    gz [T, M, ROWS] comes in as dL/dz[1..T] of the loss alone and leaves as the total adjoint. gforced [T, M, ROWS] gets dL/dzt where
+    ``keep_gforced``; gu [T, K, ROWS] gets dL/du. work [work_size] is scratch. No hidden-sized array spans more than a block of steps.
+    """
+    T, M, _ = zt.shape
+    H, K, size = lay.H, lay.K, M * ROWS
+    kind = zt.dtype
+    one = kind.type(1)
+    W1T, W2, A = matrix(flat, lay.W1, M, H).T.copy(), matrix(flat, lay.W2, H, M), matrix(flat, lay.A, M, M)
+    W2T, AT = W2.T.copy(), A.T.copy()
+    D, CT = matrix(flat, lay.D, H, K), matrix(flat, lay.C, M, K).T.copy()
+    DT = D.T.copy()
+    slope, threshold = basis_of(flat, lay)
+    gslope, gthreshold = basis_of(grad, lay)
+    basis = lay.phi == BASIS or lay.phi == CLIPPED_BASIS
+    wide = 7 * H * ROWS
+    hidden = work[:wide].reshape((7, H, ROWS))
+    p, phi, d, d2, q, sum_h2 = hidden[0], hidden[1], hidden[3], hidden[4], hidden[5], hidden[6]
+    x, y, b, rise, rise2, dphi = p.reshape(p.size), phi.reshape(p.size), bias_of(flat, lay, hidden[2]), d.reshape(p.size), d2.reshape(p.size), q.reshape(p.size)
+    sum_h2[:] = 0
+    sum_h21 = sum_h2.reshape(p.size)
+    sum_a, sum_h1, extra, a = np.zeros((M, ROWS), kind), np.zeros((M, ROWS), kind), np.empty((M, ROWS), kind), np.empty((M, ROWS), kind)
+    spread(flat[lay.a : lay.a + M], a)
+    sum_a1, sum_h11, extra1, a1, lam1 = sum_a.reshape(size), sum_h1.reshape(size), extra.reshape(size), a.reshape(size), lam.reshape(size)
+    kept, nothing = np.empty(size, kind), np.zeros(size, kind)
+    gz1, zt1, weight1 = gz.reshape((T, size)), zt.reshape((T, size)), weight.reshape((T, size))
+    block = steps_per_block(H)
+    n = block * ROWS
+    blocks = work[wide : wide + (2 * M + K + 2 * H) * n].reshape((2 * M + K + 2 * H, n))
+    all_g, all_z, all_u = blocks[:M], blocks[M : 2 * M], blocks[2 * M : 2 * M + K]
+    all_phi, all_p = blocks[2 * M + K : 2 * M + K + H], blocks[2 * M + K + H :]
     lam[:] = 0
     last = T
     while last > 0:
         first = max(0, last - block)
-        n = (last - first) * R
-        p, phi, d, d2, q = hidden[0, :n], hidden[1, :n], hidden[2, :n], hidden[3, :n], hidden[4, :n]
-        states = zt[first:last].reshape((n, M))
-        inputs = u[first:last].reshape((n, K))
-        hidden_drive(flat, lay, states, inputs, p, q)
-        activation_slopes(flat, lay, p, phi, d, d2)
+        if last - first < block:                                                # the block before the first step is short: the rest adds nothing
+            blocks[:] = 0
         for t in range(last - 1, first - 1, -1):
-            g = gz[t]
             if t + 1 < T:
-                for r in range(R):
-                    for m in range(M):
-                        g[r, m] += (one - weight[t + 1, r, m]) * lam[r, m]
-            k = (t - first) * R
-            qt = q[k : k + R]
-            np.dot(g, W1, qt)                                                  # dL/dphi; slopes are applied below, phi's own parameters want it bare
-            dt = p[k : k + R]
-            if lay.phi < BASIS or lay.phi > CLIPPED_BASIS:
-                for r in range(R):                                             # p is free here: it takes dL/dp
-                    for h in range(H):
-                        dt[r, h] = qt[r, h] * d[k + r, h]
+                w = weight1[t + 1]
+                for i in range(size):
+                    kept[i] = one - w[i]
+                add_times(kept, lam1, gz1[t])
+            hidden_drive(lay.w2, W2, D, zt[t], u[t], p)
+            activate(lay.phi, slope, threshold, x, b, y)
+            slopes(lay.phi, slope, threshold, x, b, y, rise, rise2)
+            product(W1T, gz[t], q)                                              # dL/dphi
+            if basis:
+                basis_gradient(lay.phi, slope, threshold, x, dphi, gslope, gthreshold)
+            for i in range(x.size):                                             # p is free now and takes dL/dp
+                x[i] = dphi[i] * rise[i]
+            if lay.phi == CLIPPED:
+                add_times(dphi, rise2, sum_h21)
             else:
-                basis_gradient(flat, lay, dt, qt, grad)
-                for r in range(R):
-                    for h in range(H):
-                        dt[r, h] = qt[r, h] * d[k + r, h]
+                add_to(x, sum_h21)
+            add_to(gz1[t], sum_h11)
+            add_times(gz1[t], zt1[t], sum_a1)
+            k = (t - first) * ROWS
+            place(gz[t], all_g, k)
+            place(phi, all_phi, k)
+            if lay.w2 == W2_DENSE or lay.A >= 0:
+                place(zt[t], all_z, k)
+            if lay.w2 == W2_DENSE or lay.D >= 0:
+                place(p, all_p, k)
+            if K > 0:
+                place(u[t], all_u, k)
+                gu[t] = 0
+                if lay.C >= 0:
+                    gu[t] += np.dot(CT, gz[t])
+                if lay.D >= 0:
+                    gu[t] += np.dot(DT, p)
             if lay.w2 == W2_DENSE:
-                np.dot(dt, matrix(flat, lay.W2, H, M), lam)
+                product(W2T, p, lam)
             elif lay.w2 == W2_CENTRING:
-                for r in range(R):
-                    total = zt.dtype.type(0)
+                part = kind.type(1.0 / M)
+                for r in range(ROWS):
+                    total = kind.type(0)
                     for h in range(H):
-                        total += dt[r, h]
-                    total /= zt.dtype.type(M)
+                        total += p[h, r]
                     for m in range(M):
-                        lam[r, m] = dt[r, m] - total
+                        lam[m, r] = p[m, r] - total * part
             else:
                 lam[:] = 0
-                for r in range(R):
-                    for h in range(H):
-                        lam[r, M - H + h] = dt[r, h]
-            for r in range(R):
-                for m in range(M):
-                    lam[r, m] += a[m] * g[r, m]
+                for h in range(H):
+                    for r in range(ROWS):
+                        lam[M - H + h, r] = p[h, r]
+            add_scaled(a1, gz1[t], nothing, lam1)
             if lay.A >= 0:
-                np.dot(g, matrix(flat, lay.A, M, M), extra)
-                lam += extra
+                product(AT, gz[t], extra)
+                add_to(extra1, lam1)
             if keep_gforced:
                 gforced[t] = lam
-        adjoints = gz[first:last].reshape((n, M))
-        add_product(adjoints, phi, scratch, lay.W1, grad)
-        add_columns(adjoints, lay.h1, grad)
-        for r in range(n):
-            for m in range(M):
-                grad[lay.a + m] += adjoints[r, m] * states[r, m]
+        add_outer(all_g, all_phi, lay.W1, grad)
         if lay.A >= 0:
-            add_product(adjoints, states, scratch, lay.A, grad)
+            add_outer(all_g, all_z, lay.A, grad)
         if lay.w2 == W2_DENSE:
-            add_product(p, states, scratch, lay.W2, grad)
-        if lay.h2 >= 0:
-            if lay.phi == CLIPPED:
-                for r in range(n):
-                    for h in range(H):
-                        grad[lay.h2 + h] += q[r, h] * d2[r, h]
-            else:
-                add_columns(p, lay.h2, grad)
+            add_outer(all_p, all_z, lay.W2, grad)
         if lay.C >= 0:
-            add_product(adjoints, inputs, scratch, lay.C, grad)
+            add_outer(all_g, all_u, lay.C, grad)
         if lay.D >= 0:
-            add_product(p, inputs, scratch, lay.D, grad)
-        if K > 0:
-            gu_block = gu[first:last].reshape((n, K))
-            gu_block[:] = 0
-            more = scratch[: n * K].reshape((n, K))
-            if lay.C >= 0:
-                np.dot(adjoints, matrix(flat, lay.C, M, K), gu_block)
-            if lay.D >= 0:
-                np.dot(p, matrix(flat, lay.D, H, K), more)
-                gu_block += more
+            add_outer(all_p, all_u, lay.D, grad)
         last = first
-    for r in range(R):
-        for m in range(M):
-            lam[r, m] *= one - weight[0, r, m]
+    add_rows(sum_a, lay.a, grad)
+    add_rows(sum_h1, lay.h1, grad)
+    if lay.h2 >= 0:
+        add_rows(sum_h2, lay.h2, grad)
+    for m in range(M):
+        for r in range(ROWS):
+            lam[m, r] *= one - weight[0, m, r]
 
 
 @njit(cache=True, nogil=True)
-def scratch_size(lay, rows):
-    """Numbers that ``chunk_backward`` wants of scratch: the largest of its products."""
-    block = steps_per_block(rows, lay.H) * rows
-    return max(lay.M * lay.H, lay.M * lay.M, rows * lay.M, (lay.M + lay.H) * lay.K, block * lay.K)
+def take(source, first, into):
+    """into[t, m, r] = source[first + r, t, m]; rows past the batch repeat the chunk's first."""
+    B = source.shape[0]
+    for r in range(ROWS):
+        row = first + r if first + r < B else first
+        for t in range(into.shape[0]):
+            for m in range(into.shape[1]):
+                into[t, m, r] = source[row, t, m]
 
 
 @njit(cache=True, nogil=True)
-def time_major(source, row, n_rows, into):
-    """into[t, r] = source[row + r, t]."""
-    for t in range(into.shape[0]):
-        for r in range(n_rows):
-            for m in range(into.shape[2]):
-                into[t, r, m] = source[row + r, t, m]
+def clear_unforced(weight, target):
+    """A target of weight zero may be anything, NaN included: it becomes 0."""
+    zero = weight.dtype.type(0)
+    w, x = weight.reshape(weight.size), target.reshape(target.size)
+    for i in range(w.size):
+        if w[i] == zero:
+            x[i] = zero
 
 
 @njit(cache=True, nogil=True, parallel=True)
 def forward(flat, lay, z0, target, weight, u, out):
-    """All fits: z0 [F, B, M], target and weight [F, B, T, M] (any strides), u [F, B, T, K], out [F, B, T, M]."""
+    """All fits: z0 [F, B, M], target and weight [F, B, T, M], u [F, B, T, K], out [F, B, T, M]."""
     F, B, T, M = out.shape
     per_fit = (B + ROWS - 1) // ROWS
     for item in prange(F * per_fit):
         f, first = item // per_fit, (item % per_fit) * ROWS
-        R = min(ROWS, B - first)
         kind = out.dtype
-        z, zt = np.empty((T + 1, R, M), kind), np.empty((T, R, M), kind)
-        tm_target, tm_weight, tm_u = np.empty((T, R, M), kind), np.empty((T, R, M), kind), np.empty((T, R, lay.K), kind)
-        time_major(target[f], first, R, tm_target)
-        time_major(weight[f], first, R, tm_weight)
-        time_major(u[f], first, R, tm_u)
-        for r in range(R):
+        z, zt = np.empty((T + 1, M, ROWS), kind), np.empty((T, M, ROWS), kind)
+        targets, weights, inputs = np.empty((T, M, ROWS), kind), np.empty((T, M, ROWS), kind), np.empty((T, lay.K, ROWS), kind)
+        take(target[f], first, targets)
+        take(weight[f], first, weights)
+        take(u[f], first, inputs)
+        for r in range(ROWS):
             for m in range(M):
-                z[0, r, m] = z0[f, first + r, m]
-        hidden = np.empty((3, R, lay.H), kind)
-        chunk_forward(flat[f], lay, z, zt, tm_target, tm_weight, tm_u, hidden[0], hidden[1], hidden[2], np.empty((R, M), kind))
-        for r in range(R):
+                z[0, m, r] = z0[f, first + r if first + r < B else first, m]
+        clear_unforced(weights, targets)
+        chunk_forward(flat[f], lay, z, zt, targets, weights, inputs, np.empty((3, lay.H, ROWS), kind))
+        for r in range(min(ROWS, B - first)):
             for t in range(T):
                 for m in range(M):
-                    out[f, first + r, t, m] = z[t + 1, r, m]
+                    out[f, first + r, t, m] = z[t + 1, m, r]
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -350,38 +435,29 @@ def backward(flat, lay, z0, target, weight, u, out, gout, gz0, gtarget, gu, grad
         f, first = item // per_fit, (item % per_fit) * ROWS
         R = min(ROWS, B - first)
         kind = out.dtype
-        zt, gz, gforced = np.empty((T, R, M), kind), np.empty((T, R, M), kind), np.empty((T, R, M), kind)
-        tm_weight, tm_u, tm_gu = np.empty((T, R, M), kind), np.empty((T, R, lay.K), kind), np.empty((T, R, lay.K), kind)
-        time_major(weight[f], first, R, tm_weight)
-        time_major(u[f], first, R, tm_u)
-        time_major(gout[f], first, R, gz)
-        for t in range(T):
-            for r in range(R):
-                for m in range(M):
-                    now = z0[f, first + r, m] if t == 0 else out[f, first + r, t - 1, m]
-                    w = tm_weight[t, r, m]
-                    zt[t, r, m] = now + w * (target[f, first + r, t, m] - now) if w != 0 else now
-        lam = np.empty((R, M), kind)
-        hidden = np.empty((5, steps_per_block(R, lay.H) * R, lay.H), kind)
-        chunk_backward(flat[f], lay, zt, tm_weight, gz, tm_u, lam, gforced, True, tm_gu, hidden, np.empty(scratch_size(lay, R), kind), partial[item])
-        for r in range(R):
-            for m in range(M):
-                gz0[f, first + r, m] = lam[r, m]
+        zt, gz, gforced = np.empty((T, M, ROWS), kind), np.empty((T, M, ROWS), kind), np.empty((T, M, ROWS), kind)
+        weights, inputs, ginputs = np.empty((T, M, ROWS), kind), np.empty((T, lay.K, ROWS), kind), np.empty((T, lay.K, ROWS), kind)
+        take(weight[f], first, weights)
+        take(u[f], first, inputs)
+        take(gout[f], first, gz)
+        gz[:, :, R:] = 0
+        for r in range(ROWS):
+            row = first + r if r < R else first
             for t in range(T):
                 for m in range(M):
-                    gtarget[f, first + r, t, m] = gforced[t, r, m] * tm_weight[t, r, m]
+                    now = z0[f, row, m] if t == 0 else out[f, row, t - 1, m]
+                    w = weights[t, m, r]
+                    zt[t, m, r] = now + w * (target[f, row, t, m] - now) if w != 0 else now
+        lam = np.empty((M, ROWS), kind)
+        chunk_backward(flat[f], lay, zt, weights, gz, inputs, lam, gforced, True, ginputs, np.empty(work_size(lay), kind), partial[item])
+        for r in range(R):
+            for m in range(M):
+                gz0[f, first + r, m] = lam[m, r]
+            for t in range(T):
+                for m in range(M):
+                    gtarget[f, first + r, t, m] = gforced[t, m, r] * weights[t, m, r]
                 for k in range(lay.K):
-                    gu[f, first + r, t, k] = tm_gu[t, r, k]
+                    gu[f, first + r, t, k] = ginputs[t, k, r]
     for f in range(F):
         for c in range(per_fit):
             grad[f] += partial[f * per_fit + c]
-
-
-def thread_count() -> int:
-    """Threads that the parallel loops will use."""
-    return get_num_threads()
-
-
-__all__ = [
-    "ROWS", "backward", "chunk_backward", "chunk_forward", "forward", "get_thread_id", "scratch_size", "steps_per_block", "thread_count",
-]

@@ -34,7 +34,8 @@ class Layout(NamedTuple):
 
 def layout_of(map: AdditiveMap) -> Layout:
     """The layout of ``map``: its tensors in the order of its fields."""
-    offsets, end = dict.fromkeys(("a", "W1", "h1", "A", "W2", "h2", "C", "D", "slope", "threshold"), -1), 0
+    offsets: dict[str, int] = dict.fromkeys(("a", "W1", "h1", "A", "W2", "h2", "C", "D", "slope", "threshold"), -1)
+    end = 0
     for name, value in map.tensors().items():
         offsets[name] = end
         end += value[0].numel()

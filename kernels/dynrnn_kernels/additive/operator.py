@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -27,13 +28,18 @@ def choose_backend(device: torch.device, backend: str | None = None) -> str:
     return wanted
 
 
+def _arrays(*tensors: Tensor) -> list[np.ndarray]:
+    """Contiguous arrays, all of them: each other layout would be compiled anew."""
+    return [x.detach().contiguous().numpy() for x in tensors]
+
+
 class _ForcedSequenceCpu(torch.autograd.Function):
     @staticmethod
     def forward(flat: Tensor, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor, layout: Any) -> Tensor:
         out = torch.empty_like(target, memory_format=torch.contiguous_format)
-        arrays = [x.detach().numpy() for x in (z0, target, weight, u, out)]
+        flat, *arrays = _arrays(flat, z0, target, weight, u, out)
         with one_blas_thread():
-            cpu.forward(flat.detach().contiguous().numpy(), layout, *arrays)
+            cpu.forward(flat, layout, *arrays)
         return out
 
     @staticmethod
@@ -43,13 +49,12 @@ class _ForcedSequenceCpu(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gout: Tensor) -> tuple:
-        flat, z0, target, weight, u, out = (x.detach() for x in ctx.saved_tensors)
-        gz0, gtarget, gu = (torch.zeros(x.shape, dtype=x.dtype) for x in (z0, target, u))
-        grad = torch.zeros(flat.shape, dtype=flat.dtype)
-        arrays = [x.numpy() for x in (z0, target, weight, u, out, gout.contiguous(), gz0, gtarget, gu, grad)]
+    def backward(ctx: Any, gout: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
+        flat, z0, target, _, u, _ = ctx.saved_tensors
+        grad, gz0, gtarget, gu = (torch.zeros(x.shape, dtype=x.dtype) for x in (flat, z0, target, u))
+        arrays = _arrays(*ctx.saved_tensors, gout, gz0, gtarget, gu, grad)
         with one_blas_thread():
-            cpu.backward(flat.contiguous().numpy(), ctx.layout, *arrays)
+            cpu.backward(arrays[0], ctx.layout, *arrays[1:])
         return grad, gz0, gtarget, None, gu, None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import get_num_threads, njit, prange
 
-from dynrnn_kernels.additive.cpu import ROWS, chunk_backward, chunk_forward, scratch_size, steps_per_block
+from dynrnn_kernels.additive.cpu import ROWS, add_outer, chunk_backward, chunk_forward, place, product, spread, work_size
 from dynrnn_kernels.radam.cpu import radam_step
 from dynrnn_kernels.update.problem import AFFINE, BAD_GRADIENT, BAD_STEP
 
@@ -32,94 +32,108 @@ def pseudo_inverse(B):
 
 @njit(cache=True, nogil=True)
 def gather(problem, f, windows, noise, first, x, seen):
-    """The rows' windows with observation noise: x [T + 1, R, N], missing entries 0 and marked in seen; how many of T targets are seen."""
-    steps, R, N = x.shape
+    """The rows' windows with observation noise: x [T + 1, N, ROWS] with missing entries 0, seen (1 or 0) likewise; how many of the targets are seen.
+
+    Rows past the batch repeat the chunk's first one; their targets are not counted.
+    """
+    steps, N, _ = x.shape
+    B = windows.shape[0]
     level = problem.noise_level[f]
-    zero = x.dtype.type(0)
+    noisy = noise.shape[0] > 0 and level > 0
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    seen[:] = one
     count = 0
-    for r in range(R):
-        trial, start = windows[first + r, 0], windows[first + r, 1]
+    for r in range(ROWS):
+        row = first + r if first + r < B else first
+        sequence = problem.data[windows[row, 0], windows[row, 1] : windows[row, 1] + steps]
         for t in range(steps):
             for n in range(N):
-                value = problem.data[trial, start + t, n]
-                ok = value == value
-                seen[t, r, n] = ok
-                x[t, r, n] = value if ok else zero
-                if ok and t > 0:
-                    count += 1
-    if noise.shape[0] > 0 and level > zero:
-        for t in range(steps):
-            for r in range(R):
+                x[t, n, r] = sequence[t, n]
+        if noisy:
+            for t in range(steps):
                 for n in range(N):
-                    if seen[t, r, n]:
-                        x[t, r, n] += level * noise[t, first + r, n]
+                    x[t, n, r] += level * noise[t, row, n]
+        missing = 0
+        if problem.has_missing:
+            for t in range(steps):
+                for n in range(N):
+                    if x[t, n, r] != x[t, n, r]:
+                        x[t, n, r], seen[t, n, r] = zero, zero
+                        if t > 0:
+                            missing += 1
+        if first + r < B:
+            count += (steps - 1) * N - missing
     return count
 
 
 @njit(cache=True, nogil=True)
 def identity_targets(problem, f, theta, alpha, x, seen, z0, target, weight):
     """Observed units are forced where they were seen; the others start from L x."""
-    T, R, M = target.shape
-    N = x.shape[2]
+    T, M, _ = target.shape
+    N = x.shape[1]
     L = theta[problem.obs_weight : problem.obs_weight + (M - N) * N].reshape((M - N, N))
     zero = x.dtype.type(0)
+    if M > N:
+        target[:, N:] = zero
+        weight[:, N:] = zero
+    size = N * ROWS
+    unit = np.empty((N, ROWS), x.dtype)
+    spread(problem.unit[:N], unit)
+    unit1, x1, seen1 = unit.reshape(size), x.reshape((T + 1, size)), seen.reshape((T + 1, size))
+    target1, weight1 = target.reshape((T, M * ROWS)), weight.reshape((T, M * ROWS))
     for t in range(T):
         pull = alpha * problem.gate[f, t]
-        for r in range(R):
-            for m in range(M):
-                if m < N and seen[t, r, m]:
-                    target[t, r, m] = x[t, r, m]
-                    weight[t, r, m] = pull * problem.unit[m]
-                else:
-                    target[t, r, m] = zero
-                    weight[t, r, m] = zero
-    for r in range(R):
-        for n in range(N):
-            z0[r, n] = x[0, r, n] if seen[0, r, n] else problem.channel_mean[f, n]
-        for m in range(M - N):
+        to, w, value, known = target1[t], weight1[t], x1[t], seen1[t]
+        for i in range(size):
+            to[i] = value[i]
+        for i in range(size):
+            w[i] = pull * unit1[i] * known[i]
+    for n in range(N):
+        for r in range(ROWS):
+            z0[n, r] = x[0, n, r] if seen[0, n, r] > zero else problem.channel_mean[f, n]
+    for m in range(M - N):
+        for r in range(ROWS):
             total = zero
             for n in range(N):
-                total += L[m, n] * z0[r, n]
-            z0[r, N + m] = total
+                total += L[m, n] * z0[n, r]
+            z0[N + m, r] = total
 
 
 @njit(cache=True, nogil=True)
 def affine_targets(problem, f, theta, inverse, alpha, x, seen, z0, target, weight):
     """All units are forced to pinv(B) (x - b); where channels are missing, to the pseudo-inverse of the rows seen if that is unique, else not at all."""
-    T, R, M = target.shape
-    N = x.shape[2]
+    T, M, _ = target.shape
+    N = x.shape[1]
     zero = x.dtype.type(0)
-    bias = np.zeros(N, x.dtype)
-    if problem.obs_bias >= 0:
-        bias[:] = theta[problem.obs_bias : problem.obs_bias + N]
-    centred = np.empty((T, R, N), x.dtype)
-    for t in range(T):
-        pull = alpha * problem.gate[f, t]
-        for r in range(R):
-            for n in range(N):
-                centred[t, r, n] = x[t, r, n] - bias[n]
-            for m in range(M):
-                weight[t, r, m] = pull * problem.unit[m]
-    np.dot(centred.reshape((T * R, N)), inverse.T, target.reshape((T * R, M)))
-    start = np.empty((R, N), x.dtype)
-    for r in range(R):
-        for n in range(N):
-            start[r, n] = (x[0, r, n] if seen[0, r, n] else problem.channel_mean[f, n]) - bias[n]
-    np.dot(start, inverse.T, z0)
-    if not problem.has_missing:
-        return
+    centred, start = np.empty((N, ROWS), x.dtype), np.empty((N, ROWS), x.dtype)
     B = theta[problem.obs_weight : problem.obs_weight + N * M].reshape((N, M))
     rows = np.empty(N, np.int64)
-    for r in range(R):
-        for t in range(T):
+    for t in range(T):
+        for n in range(N):
+            bias = theta[problem.obs_bias + n] if problem.obs_bias >= 0 else zero
+            for r in range(ROWS):
+                centred[n, r] = x[t, n, r] - bias
+                if t == 0:
+                    start[n, r] = (x[0, n, r] if seen[0, n, r] > zero else problem.channel_mean[f, n]) - bias
+        product(inverse, centred, target[t])
+        if t == 0:
+            product(inverse, start, z0)
+        pull = alpha * problem.gate[f, t]
+        for m in range(M):
+            for r in range(ROWS):
+                weight[t, m, r] = pull * problem.unit[m]
+        if not problem.has_missing:
+            continue
+        for r in range(ROWS):
             k = 0
             for n in range(N):
-                if seen[t, r, n]:
+                if seen[t, n, r] > zero:
                     rows[k] = n
                     k += 1
             if k == N:
                 continue
             unique = k >= M
+            partial = inverse
             if unique:
                 part = np.empty((k, M), x.dtype)
                 for i in range(k):
@@ -129,96 +143,123 @@ def affine_targets(problem, f, theta, inverse, alpha, x, seen, z0, target, weigh
                 total = zero
                 if unique:
                     for i in range(k):
-                        total += partial[m, i] * centred[t, r, rows[i]]
+                        total += partial[m, i] * centred[rows[i], r]
                 else:
-                    weight[t, r, m] = zero
-                target[t, r, m] = total
+                    weight[t, m, r] = zero
+                target[t, m, r] = total
 
 
 @njit(cache=True, nogil=True)
-def identity_loss(x, seen, z, gz):
-    """Sum of squared errors of the unforced predictions over what was seen; gz its gradient."""
-    T, R, _ = gz.shape
-    N = x.shape[2]
-    two = x.dtype.type(2)
+def squared_error(prediction, x, seen, error, sums):
+    """error = (prediction - x) where seen, over flat arrays; its squares are added to sums [ROWS] by row, in float64."""
+    for i in range(x.size):
+        error[i] = (prediction[i] - x[i]) * seen[i]
+    for first in range(0, x.size, ROWS):
+        for r in range(ROWS):
+            sums[r] += np.float64(error[first + r]) * np.float64(error[first + r])
+
+
+@njit(cache=True, nogil=True)
+def identity_loss(x, seen, z, R, gz):
+    """Sum of squared errors of the unforced predictions over what was seen in the first R rows; gz [T, M, ROWS] its gradient."""
+    T, M, _ = gz.shape
+    N = x.shape[1]
+    size = N * ROWS
+    x1, seen1, z1, gz1 = x.reshape((T + 1, size)), seen.reshape((T + 1, size)), z.reshape((T + 1, M * ROWS)), gz.reshape((T, M * ROWS))
+    sums, two = np.zeros(ROWS), x.dtype.type(2)
     gz[:] = 0
-    total = 0.0
     for t in range(T):
-        for r in range(R):
-            for n in range(N):
-                if seen[t + 1, r, n]:
-                    error = z[t + 1, r, n] - x[t + 1, r, n]
-                    total += error * error
-                    gz[t, r, n] = two * error
-    return total
+        g = gz1[t]
+        squared_error(z1[t + 1, :size], x1[t + 1], seen1[t + 1], g[:size], sums)
+        for i in range(size):
+            g[i] *= two
+    gz[:, :, R:] = 0
+    return sums[:R].sum()
 
 
 @njit(cache=True, nogil=True)
-def affine_loss(problem, theta, x, seen, z, gz, gobs):
+def affine_loss(problem, theta, x, seen, z, R, gz, gobs):
     """The same through x = B z + b; gobs [N * M (+ N)] gets the gradient of B and b."""
-    T, R, M = gz.shape
-    N = x.shape[2]
+    T, M, _ = gz.shape
+    N = x.shape[1]
     B = theta[problem.obs_weight : problem.obs_weight + N * M].reshape((N, M))
-    states = z[1:].reshape((T * R, M))
-    gx = np.empty((T * R, N), x.dtype)
-    np.dot(states, B.T, gx)
+    BT = B.T.copy()
+    block = max(1, min(T, 4096 // (ROWS * max(M, N))))
+    gx = np.empty((N, ROWS), x.dtype)
+    all_gx, all_z = np.zeros((N, block * ROWS), x.dtype), np.zeros((M, block * ROWS), x.dtype)
     has_bias = problem.obs_bias >= 0
     two, zero = x.dtype.type(2), x.dtype.type(0)
     total = 0.0
     for t in range(T):
-        for r in range(R):
-            for n in range(N):
-                i = t * R + r
-                if seen[t + 1, r, n]:
-                    error = gx[i, n] - x[t + 1, r, n]
-                    if has_bias:
-                        error += theta[problem.obs_bias + n]
+        product(B, z[t + 1], gx)
+        for n in range(N):
+            bias = theta[problem.obs_bias + n] if has_bias else zero
+            for r in range(ROWS):
+                if r < R and seen[t + 1, n, r] > zero:
+                    error = gx[n, r] + bias - x[t + 1, n, r]
                     total += error * error
-                    gx[i, n] = two * error
+                    gx[n, r] = two * error
                     if has_bias:
                         gobs[N * M + n] += two * error
                 else:
-                    gx[i, n] = zero
-    np.dot(gx, B, gz.reshape((T * R, M)))
-    product = np.empty((N, M), x.dtype)
-    np.dot(gx.T, states, product)
-    gobs[: N * M] += product.reshape(N * M)
+                    gx[n, r] = zero
+        product(BT, gx, gz[t])
+        k = t % block
+        place(gx, all_gx, k * ROWS)
+        place(z[t + 1], all_z, k * ROWS)
+        if k == block - 1 or t == T - 1:
+            if k < block - 1:
+                all_gx[:, (k + 1) * ROWS :] = 0
+            add_outer(all_gx, all_z, 0, gobs)
     return total
 
 
 @njit(cache=True, nogil=True)
-def chunk_gradient(lay, problem, f, theta, flat, inverse, windows, noise, alpha, first, R, T, partial):
-    """Add this chunk's sum of squared errors, count and unscaled gradient to partial = [map S | observation | loss]; return the count."""
+def chunk_size(lay, N, T):
+    """Numbers of scratch that ``chunk_gradient`` wants. It is kept from update to update: fresh pages cost as much as a quarter of a small update."""
+    return ((2 * N + lay.M) * (T + 1) + (4 * lay.M + 2 * lay.K) * T) * ROWS + work_size(lay)
+
+
+@njit(cache=True, nogil=True)
+def chunk_gradient(lay, problem, f, theta, flat, inverse, windows, noise, alpha, first, R, T, scratch, partial):
+    """Add this chunk's unscaled gradient to partial = [map S | observation]; return its sum of squared errors and their count."""
     kind = theta.dtype
-    N, M, K, H = problem.data.shape[2], lay.M, lay.K, lay.H
-    x, seen = np.empty((T + 1, R, N), kind), np.empty((T + 1, R, N), np.bool_)
-    z, zt, gz = np.empty((T + 1, R, M), kind), np.empty((T, R, M), kind), np.empty((T, R, M), kind)
-    target, weight = np.empty((T, R, M), kind), np.empty((T, R, M), kind)
-    u = np.empty((T, R, K), kind)
+    N, M, K, H, S = problem.data.shape[2], lay.M, lay.K, lay.H, lay.size
+    sequences = scratch[: 2 * (T + 1) * N * ROWS].reshape((2, T + 1, N, ROWS))
+    x, seen = sequences[0], sequences[1]
+    end = sequences.size
+    z = scratch[end : end + (T + 1) * M * ROWS].reshape((T + 1, M, ROWS))
+    end += z.size
+    states = scratch[end : end + 4 * T * M * ROWS].reshape((4, T, M, ROWS))
+    zt, gz, target, weight = states[0], states[1], states[2], states[3]
+    end += states.size
+    drives = scratch[end : end + 2 * T * K * ROWS].reshape((2, T, K, ROWS))
+    u, gu = drives[0], drives[1]
+    work = scratch[end + drives.size :]
     count = gather(problem, f, windows, noise, first, x, seen)
-    for r in range(R):
-        trial, start = windows[first + r, 0], windows[first + r, 1]
-        for t in range(T):
-            for k in range(K):
-                u[t, r, k] = problem.inputs[trial, start + t + 1, k]
+    if K > 0:
+        for r in range(ROWS):
+            row = first + r if r < R else first
+            trial, start = windows[row, 0], windows[row, 1]
+            for t in range(T):
+                for k in range(K):
+                    u[t, k, r] = problem.inputs[trial, start + t + 1, k]
     if problem.observation == AFFINE:
         affine_targets(problem, f, theta, inverse, alpha, x, seen, z[0], target, weight)
     else:
         identity_targets(problem, f, theta, alpha, x, seen, z[0], target, weight)
-    hidden = np.empty((5, steps_per_block(R, H) * R, H), kind)
-    chunk_forward(flat, lay, z, zt, target, weight, u, hidden[0, :R], hidden[1, :R], hidden[2, :R], np.empty((R, M), kind))
-    S = lay.size
+    chunk_forward(flat, lay, z, zt, target, weight, u, work[: 3 * H * ROWS].reshape((3, H, ROWS)))
     if problem.observation == AFFINE:
-        loss = affine_loss(problem, theta, x, seen, z, gz, partial[S:])
+        loss = affine_loss(problem, theta, x, seen, z, R, gz, partial[S:])
     else:
-        loss = identity_loss(x, seen, z, gz)
-    lam, none = np.empty((R, M), kind), np.empty((0, R, M), kind)
-    chunk_backward(flat, lay, zt, weight, gz, u, lam, none, False, np.empty((T, R, K), kind), hidden, np.empty(scratch_size(lay, R), kind), partial[:S])
+        loss = identity_loss(x, seen, z, R, gz)
+    lam, none = np.empty((M, ROWS), kind), np.empty((0, M, ROWS), kind)
+    chunk_backward(flat, lay, zt, weight, gz, u, lam, none, False, gu, work, partial[:S])
     if problem.observation != AFFINE:
-        for r in range(R):
-            for m in range(M - N):
-                for n in range(N):
-                    partial[S + m * N + n] += lam[r, N + m] * z[0, r, n]
+        for m in range(M - N):
+            for n in range(N):
+                for r in range(R):
+                    partial[S + m * N + n] += lam[N + m, r] * z[0, n, r]
     return loss, count
 
 
@@ -280,8 +321,8 @@ def fit_step(lay, problem, state, f, partials, losses, counts, learning_rate, U,
             shrink = theta.dtype.type(problem.clip[f] / norm)
             for i in range(P):
                 grad[i] *= shrink
-        if radam_step(theta, grad, state.first[f], state.second[f], state.count[f], learning_rate, fresh):
-            state.count[f] += 1
+        if radam_step(theta, grad, state.first[f], state.second[f], state.taken[f], learning_rate, fresh):
+            state.taken[f] += 1
             state.refused_in_row[f] = 0
         else:
             reason = BAD_STEP
@@ -306,19 +347,19 @@ def prepare(lay, problem, theta, flat, inverse, U, s, Vt):
 
 
 @njit(cache=True, nogil=True)
-def partial_gradient(lay, problem, state, draws, i, f, c, flat, inverse, T, partials, losses, counts):
+def partial_gradient(lay, problem, state, draws, i, f, c, flat, inverse, T, scratch, partials, losses, counts):
     """Chunk c of fit f in update i."""
     B = draws.windows.shape[2]
     noise = draws.noise[i, f] if draws.noise.shape[0] > 0 else np.empty((0, B, problem.data.shape[2]), flat.dtype)
     first = c * ROWS
     partials[c] = 0
     losses[c], counts[c] = chunk_gradient(
-        lay, problem, f, state.theta[f], flat, inverse, draws.windows[i, f], noise, draws.alpha[i, f], first, min(ROWS, B - first), T, partials[c]
+        lay, problem, f, state.theta[f], flat, inverse, draws.windows[i, f], noise, draws.alpha[i, f], first, min(ROWS, B - first), T, scratch, partials[c]
     )
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def run_updates_over(by_fit, lay, problem, state, draws, T, loss, norm):
+def run_updates_over(n_threads, by_fit, lay, problem, state, draws, T, loss, norm):
     """See ``run_updates``. ``by_fit``: threads share out fits, each of which runs all its updates with no barrier; else chunks of each update."""
     n, F, B, _ = draws.windows.shape
     S, P = lay.size, state.theta.shape[1]
@@ -332,26 +373,30 @@ def run_updates_over(by_fit, lay, problem, state, draws, T, loss, norm):
     inverse = np.zeros((F, M, N), kind)
     U, s, Vt = np.zeros((F, N, k), kind), np.ones((F, k), kind), np.zeros((F, k, M), kind)
     grad, fresh = np.empty((F, P), kind), np.empty((F, 3, P), kind)
+    scratch = np.empty((n_threads, chunk_size(lay, N, T)), kind)
     loss[:], norm[:] = np.nan, np.nan
     if by_fit:
-        for f in prange(F):
-            for i in range(n):
-                if state.active[f]:
-                    prepare(lay, problem, state.theta[f], flat[f], inverse[f], U[f], s[f], Vt[f])
-                    for c in range(per_fit):
-                        partial_gradient(lay, problem, state, draws, i, f, c, flat[f], inverse[f], T, partials[f], losses[f], counts[f])
-                    loss[i, f], norm[i, f] = fit_step(
-                        lay, problem, state, f, partials[f], losses[f], counts[f], draws.learning_rate[i, f], U[f], s[f], Vt[f], grad[f], fresh[f]
-                    )
+        for thread in prange(n_threads):
+            for f in range(thread, F, n_threads):
+                for i in range(n):
+                    if state.active[f]:
+                        prepare(lay, problem, state.theta[f], flat[f], inverse[f], U[f], s[f], Vt[f])
+                        for c in range(per_fit):
+                            partial_gradient(lay, problem, state, draws, i, f, c, flat[f], inverse[f], T, scratch[thread], partials[f], losses[f], counts[f])
+                        rate = draws.learning_rate[i, f]
+                        loss[i, f], norm[i, f] = fit_step(
+                            lay, problem, state, f, partials[f], losses[f], counts[f], rate, U[f], s[f], Vt[f], grad[f], fresh[f]
+                        )
         return
     for i in range(n):
         for f in range(F):
             if state.active[f]:
                 prepare(lay, problem, state.theta[f], flat[f], inverse[f], U[f], s[f], Vt[f])
-        for item in prange(F * per_fit):
-            f, c = item // per_fit, item % per_fit
-            if state.active[f]:
-                partial_gradient(lay, problem, state, draws, i, f, c, flat[f], inverse[f], T, partials[f], losses[f], counts[f])
+        for thread in prange(n_threads):
+            for item in range(thread, F * per_fit, n_threads):
+                f, c = item // per_fit, item % per_fit
+                if state.active[f]:
+                    partial_gradient(lay, problem, state, draws, i, f, c, flat[f], inverse[f], T, scratch[thread], partials[f], losses[f], counts[f])
         for f in range(F):
             if state.active[f]:
                 loss[i, f], norm[i, f] = fit_step(
@@ -362,5 +407,6 @@ def run_updates_over(by_fit, lay, problem, state, draws, T, loss, norm):
 def run_updates(lay, problem, state, draws, T, loss, norm):
     """n updates of every active fit, in place; loss and norm [n, F] get each update's value, NaN for a stopped fit. See problem.py for the arguments."""
     F, B = draws.windows.shape[1:3]
-    by_fit = get_num_threads() <= F or B <= ROWS
-    run_updates_over(by_fit, lay, problem, state, draws, T, loss, norm)
+    n_threads = get_num_threads()
+    by_fit = n_threads <= F or B <= ROWS
+    run_updates_over(n_threads, by_fit, lay, problem, state, draws, T, loss, norm)

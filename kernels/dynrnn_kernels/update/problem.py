@@ -39,7 +39,7 @@ class State(NamedTuple):
     theta: np.ndarray        # [F, P]
     first: np.ndarray        # [F, P] moments of RAdam
     second: np.ndarray       # [F, P]
-    count: np.ndarray        # [F] int64 steps taken
+    taken: np.ndarray        # [F] int64 steps taken
     active: np.ndarray       # [F] bool; a stopped fit is not touched again
     refused: np.ndarray      # [F] int64 steps refused in all
     refused_in_row: np.ndarray  # [F] int64

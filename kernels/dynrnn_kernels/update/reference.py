@@ -83,12 +83,12 @@ def _one(template: AdditiveMap, problem: Problem, state: State, draws: Draws, T:
             grad = grad * float(problem.clip[f] / size)
         new, first, second = theta.detach().clone(), torch.as_tensor(state.first[f].copy()), torch.as_tensor(state.second[f].copy())
         radam(
-            [new], [grad], [first], [second], [torch.tensor(float(state.count[f]))], beta1=BETA1, beta2=BETA2,
+            [new], [grad], [first], [second], [torch.tensor(float(state.taken[f]))], beta1=BETA1, beta2=BETA2,
             lr=float(draws.learning_rate[i, f]), weight_decay=0.0, eps=EPSILON,
-        )  # fmt: skip
+        )
         if all(bool(torch.isfinite(x).all()) for x in (new, first, second)):
             state.theta[f], state.first[f], state.second[f] = new.numpy(), first.numpy(), second.numpy()
-            state.count[f] += 1
+            state.taken[f] += 1
             state.refused_in_row[f] = 0
         else:
             reason = BAD_STEP

@@ -1,0 +1,61 @@
+"""The command line, through its entry point."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import dynrnn as dr
+from dynrnn.cli import main
+
+SMALL = ["--updates", "20", "--sequence-length", "20", "--fits", "2", "--hidden-dim", "5", "--no-progress"]
+
+
+def test_fit_judges_stores_and_reports(tmp_path, capsys):
+    t = 0.1 * np.arange(1500)
+    np.save(tmp_path / "x.npy", np.stack([np.sin(t), np.cos(0.7 * t)], 1) + 0.01 * np.random.default_rng(0).standard_normal((1500, 2)))
+    main(["fit", str(tmp_path / "x.npy"), "--dt", "0.1", "--out", str(tmp_path / "run"), *SMALL])
+    printed = capsys.readouterr().out
+    assert "D_stsp" in printed
+    assert "report.html" in printed
+    tree = dr.read_results(tmp_path / "run" / "results.zarr")
+    assert {"observed_data", "test_data", "training", "generated", "metrics"} <= set(tree.children)
+    assert tree["observed_data"].sizes["time"] == 1200
+    assert tree["test_data"].sizes["time"] == 300
+    assert tree["metrics"].d_stsp.sizes == {"fit": 2}
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "<img" in page
+    (tmp_path / "run" / "report.html").unlink()
+    main(["report", str(tmp_path / "run")])
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fit", "lorentz63", "--out", "{tmp}/run"], ["UnknownNameError", "lorenz63"]),
+        (["fit", "{tmp}/nothing.npy", "--out", "{tmp}/run"], ["nothing.npy"]),
+        (["fit", "{tmp}/x.xyz", "--out", "{tmp}/run"], [".xyz"]),
+        (["fit", "lorenz63", "--preset", "gtf2023", "--out", "{tmp}/run"], ["gtf-2023"]),
+        (["fit", "lorenz63", "--steps", "500", "--alpha", "1.5", "--out", "{tmp}/run"], ["alpha"]),
+        (["report", "{tmp}"], ["no run"]),
+    ],
+)
+def test_a_mistake_is_one_message_without_a_traceback(arguments, words, tmp_path, capsys):
+    (tmp_path / "x.xyz").write_text("1")
+    with pytest.raises(SystemExit) as end:
+        main([a.replace("{tmp}", str(tmp_path)) for a in arguments])
+    assert end.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("dynrnn: ")
+    assert "Traceback" not in printed
+    for word in words:
+        assert word in printed, printed
+    assert not (tmp_path / "run").exists()
+
+
+def test_datasets_are_listed(capsys):
+    main(["datasets"])
+    printed = capsys.readouterr().out
+    assert "lorenz63" in printed
+    assert "nitime-fmri" in printed

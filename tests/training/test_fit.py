@@ -1,0 +1,140 @@
+"""``fit`` as a user calls it: what is refused before any work, what comes back, what is stored."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import dynrnn as dr
+from dynrnn.analysis.reconstruction import score_orbits
+from dynrnn.errors import ArgumentError, RecordingError, RunFolderError
+
+SETTINGS = {"n_updates": 12, "sequence_length": 10, "batch_size": 4, "progress": False, "random_state": 0}
+
+
+def wave(n=300, seed=0):
+    t = 0.2 * np.arange(n)
+    return np.stack([np.sin(t), np.cos(t)], 1) + 0.05 * np.random.default_rng(seed).standard_normal((n, 2))
+
+
+def model(**options):
+    return dr.ShallowPLRNN(2, 2, 6, random_state=0, **options)
+
+
+def bad(value, where=(0, 37, 1)):
+    x = wave()[None].repeat(2, 0)
+    x[where] = value
+    return x
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (bad(np.inf), ["trial 0", "37", "channel"]),
+        (wave() + 1j, ["complex"]),
+        (np.array([["a", "b"]] * 300), ["numeric"]),
+        (np.stack([wave()[:, 0], np.ones(300)], 1), ["constant", "300", "standardise=False"]),
+        (wave(8), ["8", "sequence_length"]),
+        (wave()[:, 0], ["1-D"]),
+        (xr.DataArray(wave()), ["dim_0"]),
+        (xr.DataArray(wave(), dims=("time", "neuron"), coords={"neuron": ["a", "a"]}), ["'a'"]),
+        (xr.DataArray(wave(), dims=("time", "neuron"), coords={"time": np.r_[np.arange(299.0), 400.0]}), ["298"]),
+        (np.random.default_rng(0).standard_normal((300, 3)), ["3 channels", "observes 2"]),
+    ],
+)
+def test_a_bad_recording_is_refused_before_any_work(x, words, tmp_path):
+    m = model()
+    before = {k: v.clone() for k, v in m.state_dict().items()}
+    with pytest.raises(RecordingError) as error:
+        dr.fit(m, x, out=tmp_path / "run", **SETTINGS)
+    for word in words:
+        assert word in str(error.value), str(error.value)
+    assert not (tmp_path / "run").exists()
+    assert all(torch.equal(v, before[k]) for k, v in m.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"n_updates": 0}, "n_updates"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"learning_rate": -1.0}, "learning_rate"),
+        ({"noise": np.array([0.1, 0.2, 0.3])}, "noise"),
+        ({"keep": "best"}, "validation"),
+        ({"forcing": "gtf"}, "forcing"),
+        ({"forcing": dr.GeneralizedTeacherForcing(0.1, n_forced=3)}, "n_forced"),
+        ({"random_state": -3}, "random_state"),
+    ],
+)
+def test_bad_arguments_are_named(options, word):
+    with pytest.raises(ArgumentError, match=word):
+        dr.fit(model(n_fits=2), wave(), **(SETTINGS | options))
+
+
+def test_an_output_folder_in_use_is_refused_and_kept(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunFolderError, match=str(tmp_path)):
+        dr.fit(model(), wave(), out=tmp_path, **SETTINGS)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_what_is_stored_comes_back(tmp_path):
+    rec = dr.as_recording(xr.DataArray(wave(), dims=("time", "neuron"), coords={"neuron": ["left", "right"]}), dt=0.1)
+    train, held = dr.split(rec)
+    m = model(n_fits=2)
+    run = dr.fit(m, train, validation=held, validate_every=6, out=tmp_path / "run", **SETTINGS)
+    assert run.model is m
+    tree = dr.read_results(tmp_path / "run" / "results.zarr")
+    xr.testing.assert_identical(tree["observed_data"].to_dataset().observed, train.observed)
+    xr.testing.assert_equal(tree["training"].to_dataset().loss, run.history.loss)
+    assert tree["training"].status.values.tolist() == ["finished"] * 2
+    assert json.loads((tmp_path / "run" / "config.json").read_text())
+    for name, want in (("last", run.last), ("best", run.best)):
+        again = dr.load(tmp_path / "run" / "checkpoints" / name)
+        for key, value in want.state_dict().items():
+            assert torch.equal(again.state_dict()[key], value), (name, key)
+    orbit = dr.generate(run, 20, initial=held)
+    assert orbit.observed.dims == ("fit", "trial", "time", "neuron")
+    assert orbit.neuron.values.tolist() == ["left", "right"]
+    run.store(generated=orbit)
+    xr.testing.assert_identical(dr.read_results(tmp_path / "run" / "results.zarr")["generated"].to_dataset().observed, orbit.observed)
+
+
+def test_the_best_on_validation_is_the_minimum_of_its_history():
+    train, held = dr.split(dr.as_recording(wave(600), dt=0.1))
+    settings = SETTINGS | {"n_updates": 60, "learning_rate": 5e-2}
+    m = model(n_fits=3)
+    run = dr.fit(m, train, validation=held, validate_every=10, keep="best", **settings)
+    scores = run.history.validation.dropna("update")
+    assert scores.update.values.tolist() == [10, 20, 30, 40, 50, 60]
+    assert run.best is not None
+    orbits = dr.generate(run.best, held.sizes["time"], initial=held, transient=held.sizes["time"] // 4).observed.values
+    again = score_orbits([held.observed.values[0]], orbits, "dynrnn-1", n_null=0).d_stsp.values
+    np.testing.assert_array_equal(again, scores.min("update").values)
+    for name, value in run.best.state_dict().items():
+        assert torch.equal(value, m.state_dict()[name])
+
+
+def test_training_learns_a_rotation():
+    """A rotation by 0.2 rad a step, noise-free: the free run keeps period and amplitude far past the window."""
+    t = 0.2 * np.arange(1000)
+    x = np.stack([np.sin(t), np.cos(t)], 1)
+    m = dr.PLRNN(2, 2, mean_centred=True, n_fits=3, random_state=0)
+    dr.fit(m, x, dr.GeneralizedTeacherForcing(0.1), n_updates=3000, sequence_length=30, learning_rate=(2e-2, 1e-4), progress=False, random_state=0)
+    ahead = dr.forecast(m, x, np.array([[0, 10]]), 100).values[:, 0]
+    error = np.abs(ahead - x[11:111]).max((1, 2))
+    assert (error < 0.5).all(), error
+
+
+def test_per_fit_settings_are_those_of_separate_fits():
+    rates, alphas = np.array([1e-3, 1e-2]), np.array([0.1, 0.4])
+    both = model(n_fits=2)
+    dr.fit(both, wave(), dr.GeneralizedTeacherForcing(alphas), learning_rate=(rates, rates / 10), noise=np.array([0.0, 0.1]), **SETTINGS)
+    for k in range(2):
+        one = dr.select(model(n_fits=2), k)
+        dr.fit(one, wave(), dr.GeneralizedTeacherForcing(alphas[k]), learning_rate=(rates[k], rates[k] / 10), noise=0.1 * k, **SETTINGS)
+        assert torch.equal(one.W1[0], both.W1[k])

@@ -125,4 +125,4 @@ def available() -> pd.DataFrame:
     rows = [(key, kind.title, "", True) for key, kind in SYSTEMS.items()]
     rows += [(key, title, "datasets", installed("nitime")) for key, (_, _, title) in RECORDINGS.items()]
     rows.append(("dysts:<Flow>", "any of the 129 ordinary flows of dysts, e.g. dysts:Thomas", "datasets", installed("dysts")))
-    return pd.DataFrame(rows, columns=["name", "description", "extra", "installed"]).set_index("name")
+    return pd.DataFrame(rows, columns=pd.Index(["name", "description", "extra", "installed"])).set_index("name")

@@ -37,9 +37,9 @@ class _ForcedSequenceCpu(torch.autograd.Function):
     @staticmethod
     def forward(flat: Tensor, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor, layout: Any) -> Tensor:
         out = torch.empty_like(target, memory_format=torch.contiguous_format)
-        flat, *arrays = _arrays(flat, z0, target, weight, u, out)
+        arrays = _arrays(flat, z0, target, weight, u, out)
         with one_blas_thread():
-            cpu.forward(flat, layout, *arrays)
+            cpu.forward(arrays[0], layout, *arrays[1:])
         return out
 
     @staticmethod

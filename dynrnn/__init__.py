@@ -44,7 +44,7 @@ _PUBLIC = {
     "score_table": "dynrnn.analysis.reconstruction",
     "PRESETS": "dynrnn.analysis.reconstruction",
     "read_results": "dynrnn.results",
-    "report": "dynrnn.report",
+    "report": "dynrnn.reporting",
     "DynrnnError": "dynrnn.errors",
     "ArgumentError": "dynrnn.errors",
     "UnknownNameError": "dynrnn.errors",
@@ -83,7 +83,7 @@ if TYPE_CHECKING:
     from dynrnn.errors import ArgumentError, DatasetError, DynrnnError, FileFormatError, RecordingError, RunFolderError, UnknownNameError
     from dynrnn.models import ALRNN, MODELS, PLRNN, DendriticPLRNN, ShallowPLRNN, forecast, generate
     from dynrnn.models.storage import load, save
-    from dynrnn.report import report
+    from dynrnn.reporting import report
     from dynrnn.results import read_results
     from dynrnn.training import (
         AdaptiveTeacherForcing,

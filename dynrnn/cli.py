@@ -180,7 +180,7 @@ class Datasets:
     def run(self) -> None:
         from dynrnn_datasets import available
 
-        print(available().to_string(index=False))
+        print(available().to_string())
 
 
 Command = (

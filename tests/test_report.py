@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from dynrnn.errors import FileFormatError
-from dynrnn.report import fit_states, page, report
+from dynrnn.reporting import fit_states, page, report
 from dynrnn.results import RunFolder, stamp, write_results
 
 NAMES = ["<script>alert(1)</script>", "a&b", '"><img src=x onerror=alert(1)>']

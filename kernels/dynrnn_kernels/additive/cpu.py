@@ -401,63 +401,78 @@ def clear_unforced(weight, target):
             x[i] = zero
 
 
+@njit(cache=True, nogil=True)
+def forward_chunk(item, flat, lay, z0, target, weight, u, out):
+    _, B, T, M = out.shape
+    per_fit = (B + ROWS - 1) // ROWS
+    f, first = item // per_fit, (item % per_fit) * ROWS
+    kind = out.dtype
+    z, zt = np.empty((T + 1, M, ROWS), kind), np.empty((T, M, ROWS), kind)
+    targets, weights, inputs = np.empty((T, M, ROWS), kind), np.empty((T, M, ROWS), kind), np.empty((T, lay.K, ROWS), kind)
+    take(target[f], first, targets)
+    take(weight[f], first, weights)
+    take(u[f], first, inputs)
+    for r in range(ROWS):
+        for m in range(M):
+            z[0, m, r] = z0[f, first + r if first + r < B else first, m]
+    clear_unforced(weights, targets)
+    chunk_forward(flat[f], lay, z, zt, targets, weights, inputs, np.empty((3, lay.H, ROWS), kind))
+    for r in range(min(ROWS, B - first)):
+        for t in range(T):
+            for m in range(M):
+                out[f, first + r, t, m] = z[t + 1, m, r]
+
+
+@njit(cache=True, nogil=True)
+def backward_chunk(item, flat, lay, z0, target, weight, u, out, gout, gz0, gtarget, gu, partial):
+    _, B, T, M = out.shape
+    per_fit = (B + ROWS - 1) // ROWS
+    f, first = item // per_fit, (item % per_fit) * ROWS
+    R = min(ROWS, B - first)
+    kind = out.dtype
+    zt, gz, gforced = np.empty((T, M, ROWS), kind), np.empty((T, M, ROWS), kind), np.empty((T, M, ROWS), kind)
+    weights, inputs, ginputs = np.empty((T, M, ROWS), kind), np.empty((T, lay.K, ROWS), kind), np.empty((T, lay.K, ROWS), kind)
+    take(weight[f], first, weights)
+    take(u[f], first, inputs)
+    take(gout[f], first, gz)
+    gz[:, :, R:] = 0
+    for r in range(ROWS):
+        row = first + r if r < R else first
+        for t in range(T):
+            for m in range(M):
+                now = z0[f, row, m] if t == 0 else out[f, row, t - 1, m]
+                w = weights[t, m, r]
+                zt[t, m, r] = now + w * (target[f, row, t, m] - now) if w != 0 else now
+    lam = np.empty((M, ROWS), kind)
+    chunk_backward(flat[f], lay, zt, weights, gz, inputs, lam, gforced, True, ginputs, np.empty(work_size(lay), kind), partial)
+    for r in range(R):
+        for m in range(M):
+            gz0[f, first + r, m] = lam[m, r]
+        for t in range(T):
+            for m in range(M):
+                gtarget[f, first + r, t, m] = gforced[t, m, r] * weights[t, m, r]
+            for k in range(lay.K):
+                gu[f, first + r, t, k] = ginputs[t, k, r]
+
+
 @njit(cache=True, nogil=True, parallel=True)
 def forward(flat, lay, z0, target, weight, u, out):
-    """All fits: z0 [F, B, M], target and weight [F, B, T, M], u [F, B, T, K], out [F, B, T, M]."""
-    F, B, T, M = out.shape
-    per_fit = (B + ROWS - 1) // ROWS
-    for item in prange(F * per_fit):
-        f, first = item // per_fit, (item % per_fit) * ROWS
-        kind = out.dtype
-        z, zt = np.empty((T + 1, M, ROWS), kind), np.empty((T, M, ROWS), kind)
-        targets, weights, inputs = np.empty((T, M, ROWS), kind), np.empty((T, M, ROWS), kind), np.empty((T, lay.K, ROWS), kind)
-        take(target[f], first, targets)
-        take(weight[f], first, weights)
-        take(u[f], first, inputs)
-        for r in range(ROWS):
-            for m in range(M):
-                z[0, m, r] = z0[f, first + r if first + r < B else first, m]
-        clear_unforced(weights, targets)
-        chunk_forward(flat[f], lay, z, zt, targets, weights, inputs, np.empty((3, lay.H, ROWS), kind))
-        for r in range(min(ROWS, B - first)):
-            for t in range(T):
-                for m in range(M):
-                    out[f, first + r, t, m] = z[t + 1, m, r]
+    """All fits: z0 [F, B, M], target and weight [F, B, T, M], u [F, B, T, K], out [F, B, T, M]. A parallel loop calls one plain function: that compiles faster."""
+    for item in prange(out.shape[0] * ((out.shape[1] + ROWS - 1) // ROWS)):
+        forward_chunk(item, flat, lay, z0, target, weight, u, out)
 
 
 @njit(cache=True, nogil=True, parallel=True)
+def backward_partials(flat, lay, z0, target, weight, u, out, gout, gz0, gtarget, gu, partials):
+    for item in prange(partials.shape[0]):
+        backward_chunk(item, flat, lay, z0, target, weight, u, out, gout, gz0, gtarget, gu, partials[item])
+
+
 def backward(flat, lay, z0, target, weight, u, out, gout, gz0, gtarget, gu, grad):
-    """Reverse of ``forward``: fills gz0 [F, B, M], gtarget [F, B, T, M], gu [F, B, T, K] and grad [F, size]."""
-    F, B, T, M = out.shape
-    per_fit = (B + ROWS - 1) // ROWS
-    partial = np.zeros((F * per_fit, lay.size), out.dtype)
-    for item in prange(F * per_fit):
-        f, first = item // per_fit, (item % per_fit) * ROWS
-        R = min(ROWS, B - first)
-        kind = out.dtype
-        zt, gz, gforced = np.empty((T, M, ROWS), kind), np.empty((T, M, ROWS), kind), np.empty((T, M, ROWS), kind)
-        weights, inputs, ginputs = np.empty((T, M, ROWS), kind), np.empty((T, lay.K, ROWS), kind), np.empty((T, lay.K, ROWS), kind)
-        take(weight[f], first, weights)
-        take(u[f], first, inputs)
-        take(gout[f], first, gz)
-        gz[:, :, R:] = 0
-        for r in range(ROWS):
-            row = first + r if r < R else first
-            for t in range(T):
-                for m in range(M):
-                    now = z0[f, row, m] if t == 0 else out[f, row, t - 1, m]
-                    w = weights[t, m, r]
-                    zt[t, m, r] = now + w * (target[f, row, t, m] - now) if w != 0 else now
-        lam = np.empty((M, ROWS), kind)
-        chunk_backward(flat[f], lay, zt, weights, gz, inputs, lam, gforced, True, ginputs, np.empty(work_size(lay), kind), partial[item])
-        for r in range(R):
-            for m in range(M):
-                gz0[f, first + r, m] = lam[m, r]
-            for t in range(T):
-                for m in range(M):
-                    gtarget[f, first + r, t, m] = gforced[t, m, r] * weights[t, m, r]
-                for k in range(lay.K):
-                    gu[f, first + r, t, k] = ginputs[t, k, r]
-    for f in range(F):
-        for c in range(per_fit):
-            grad[f] += partial[f * per_fit + c]
+    """Reverse of ``forward``: fills gz0 [F, B, M], gtarget [F, B, T, M], gu [F, B, T, K] and grad [F, size], whose chunks are added in their order."""
+    F, B = out.shape[:2]
+    per_fit = -(-B // ROWS)
+    partials = np.zeros((F * per_fit, lay.size), out.dtype)
+    backward_partials(flat, lay, z0, target, weight, u, out, gout, gz0, gtarget, gu, partials)
+    for c in range(per_fit):
+        grad += partials[c::per_fit]

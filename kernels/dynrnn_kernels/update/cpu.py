@@ -6,6 +6,9 @@ order of their chunks either way, so the bits do not depend on the number of thr
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
 import numpy as np
 from numba import get_num_threads, njit, prange
 
@@ -335,7 +338,7 @@ def fit_step(lay, problem, state, f, partials, losses, counts, learning_rate, U,
     return loss, norm
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def prepare(lay, problem, theta, flat, inverse, U, s, Vt):
     """The map's flat vector and, for an affine decoder, its pseudo-inverse and singular vectors, from one fit's parameters."""
     for j in range(lay.size):
@@ -346,67 +349,116 @@ def prepare(lay, problem, theta, flat, inverse, U, s, Vt):
         inverse[:], _, U[:], s[:], Vt[:] = pseudo_inverse(decoder)
 
 
-@njit(cache=True, nogil=True)
-def partial_gradient(lay, problem, state, draws, i, f, c, flat, inverse, T, scratch, partials, losses, counts):
+class Buffers(NamedTuple):
+    """Scratch of a call. Made outside compiled code, where each allocation would become a parallel region of its own."""
+
+    partials: np.ndarray   # [F, chunks, S + observation]
+    losses: np.ndarray     # [F, chunks]
+    counts: np.ndarray     # [F, chunks]
+    flat: np.ndarray       # [F, S]
+    inverse: np.ndarray    # [F, M, N] pseudo-inverse of B
+    U: np.ndarray          # [F, N, k], s [F, k], Vt [F, k, M]: singular vectors and values of B
+    s: np.ndarray
+    Vt: np.ndarray
+    grad: np.ndarray       # [F, P]
+    fresh: np.ndarray      # [F, 3, P]
+    scratch: np.ndarray    # [threads, numbers]
+
+
+def make_buffers(lay, problem, state, B, T, n_threads):
+    F, P = state.theta.shape
+    S, M, N, kind = lay.size, lay.M, problem.data.shape[2], state.theta.dtype
+    chunks, k = -(-B // ROWS), min(N, M)
+    shapes = [(F, S), (F, M, N), (F, N, k), (F, k), (F, k, M), (F, P), (F, 3, P), (n_threads, chunk_size(lay, N, T))]
+    partials = np.empty((F, chunks, S + max(N * M + N, 1)), kind)
+    return Buffers(partials, np.empty((F, chunks)), np.empty((F, chunks), np.int64), *[np.zeros(shape, kind) for shape in shapes])
+
+
+@njit(cache=True, nogil=True, inline="always")
+def partial_gradient(lay, problem, state, draws, i, f, c, T, buffers, thread):
     """Chunk c of fit f in update i."""
     B = draws.windows.shape[2]
+    flat = buffers.flat[f]
     noise = draws.noise[i, f] if draws.noise.shape[0] > 0 else np.empty((0, B, problem.data.shape[2]), flat.dtype)
     first = c * ROWS
-    partials[c] = 0
-    losses[c], counts[c] = chunk_gradient(
-        lay, problem, f, state.theta[f], flat, inverse, draws.windows[i, f], noise, draws.alpha[i, f], first, min(ROWS, B - first), T, scratch, partials[c]
+    partial = buffers.partials[f, c]
+    partial[:] = 0
+    buffers.losses[f, c], buffers.counts[f, c] = chunk_gradient(
+        lay, problem, f, state.theta[f], flat, buffers.inverse[f], draws.windows[i, f], noise, draws.alpha[i, f], first, min(ROWS, B - first), T,
+        buffers.scratch[thread], partial,
     )
 
 
+@njit(cache=True, nogil=True, inline="always")
+def begin(lay, problem, state, f, buffers):
+    prepare(lay, problem, state.theta[f], buffers.flat[f], buffers.inverse[f], buffers.U[f], buffers.s[f], buffers.Vt[f])
+
+
+@njit(cache=True, nogil=True, inline="always")
+def finish(lay, problem, state, draws, i, f, buffers, loss, norm):
+    loss[i, f], norm[i, f] = fit_step(
+        lay, problem, state, f, buffers.partials[f], buffers.losses[f], buffers.counts[f], draws.learning_rate[i, f],
+        buffers.U[f], buffers.s[f], buffers.Vt[f], buffers.grad[f], buffers.fresh[f],
+    )
+
+
+@njit(cache=True, nogil=True)
+def fits_of_thread(thread, n_threads, lay, problem, state, draws, T, buffers, loss, norm):
+    """All updates of every n_threads-th fit."""
+    for f in range(thread, state.theta.shape[0], n_threads):
+        for i in range(draws.windows.shape[0]):
+            if state.active[f]:
+                begin(lay, problem, state, f, buffers)
+                for c in range(buffers.losses.shape[1]):
+                    partial_gradient(lay, problem, state, draws, i, f, c, T, buffers, thread)
+                finish(lay, problem, state, draws, i, f, buffers, loss, norm)
+
+
+@njit(cache=True, nogil=True)
+def chunks_of_thread(thread, n_threads, lay, problem, state, draws, i, T, buffers):
+    """Partial gradients of every n_threads-th chunk in update i."""
+    F, chunks = buffers.losses.shape
+    for item in range(thread, F * chunks, n_threads):
+        f, c = item // chunks, item % chunks
+        if state.active[f]:
+            partial_gradient(lay, problem, state, draws, i, f, c, T, buffers, thread)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def begin_all(lay, problem, state, buffers):
+    for f in range(state.theta.shape[0]):
+        if state.active[f]:
+            begin(lay, problem, state, f, buffers)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def finish_all(lay, problem, state, draws, i, buffers, loss, norm):
+    for f in range(state.theta.shape[0]):
+        if state.active[f]:
+            finish(lay, problem, state, draws, i, f, buffers, loss, norm)
+
+
 @njit(cache=True, nogil=True, parallel=True)
-def run_updates_over(n_threads, by_fit, lay, problem, state, draws, T, loss, norm):
-    """See ``run_updates``. ``by_fit``: threads share out fits, each of which runs all its updates with no barrier; else chunks of each update."""
-    n, F, B, _ = draws.windows.shape
-    S, P = lay.size, state.theta.shape[1]
-    N, M = problem.data.shape[2], lay.M
-    kind = state.theta.dtype
-    per_fit = (B + ROWS - 1) // ROWS
-    partials = np.empty((F, per_fit, S + max(N * M + N, 1)), kind)
-    losses, counts = np.empty((F, per_fit)), np.empty((F, per_fit), np.int64)
-    flat = np.empty((F, S), kind)
-    k = min(N, M)
-    inverse = np.zeros((F, M, N), kind)
-    U, s, Vt = np.zeros((F, N, k), kind), np.ones((F, k), kind), np.zeros((F, k, M), kind)
-    grad, fresh = np.empty((F, P), kind), np.empty((F, 3, P), kind)
-    scratch = np.empty((n_threads, chunk_size(lay, N, T)), kind)
-    loss[:], norm[:] = np.nan, np.nan
-    if by_fit:
+def run_chunks(n_threads, lay, problem, state, draws, T, buffers, loss, norm):
+    """Threads share out the chunks of each update."""
+    for i in range(draws.windows.shape[0]):
+        begin_all(lay, problem, state, buffers)
         for thread in prange(n_threads):
-            for f in range(thread, F, n_threads):
-                for i in range(n):
-                    if state.active[f]:
-                        prepare(lay, problem, state.theta[f], flat[f], inverse[f], U[f], s[f], Vt[f])
-                        for c in range(per_fit):
-                            partial_gradient(lay, problem, state, draws, i, f, c, flat[f], inverse[f], T, scratch[thread], partials[f], losses[f], counts[f])
-                        rate = draws.learning_rate[i, f]
-                        loss[i, f], norm[i, f] = fit_step(
-                            lay, problem, state, f, partials[f], losses[f], counts[f], rate, U[f], s[f], Vt[f], grad[f], fresh[f]
-                        )
-        return
-    for i in range(n):
-        for f in range(F):
-            if state.active[f]:
-                prepare(lay, problem, state.theta[f], flat[f], inverse[f], U[f], s[f], Vt[f])
-        for thread in prange(n_threads):
-            for item in range(thread, F * per_fit, n_threads):
-                f, c = item // per_fit, item % per_fit
-                if state.active[f]:
-                    partial_gradient(lay, problem, state, draws, i, f, c, flat[f], inverse[f], T, scratch[thread], partials[f], losses[f], counts[f])
-        for f in range(F):
-            if state.active[f]:
-                loss[i, f], norm[i, f] = fit_step(
-                    lay, problem, state, f, partials[f], losses[f], counts[f], draws.learning_rate[i, f], U[f], s[f], Vt[f], grad[f], fresh[f]
-                )
+            chunks_of_thread(thread, n_threads, lay, problem, state, draws, i, T, buffers)
+        finish_all(lay, problem, state, draws, i, buffers, loss, norm)
 
 
 def run_updates(lay, problem, state, draws, T, loss, norm):
     """n updates of every active fit, in place; loss and norm [n, F] get each update's value, NaN for a stopped fit. See problem.py for the arguments."""
     F, B = draws.windows.shape[1:3]
     n_threads = get_num_threads()
-    by_fit = n_threads <= F or B <= ROWS
-    run_updates_over(n_threads, by_fit, lay, problem, state, draws, T, loss, norm)
+    loss[:], norm[:] = np.nan, np.nan
+    buffers = make_buffers(lay, problem, state, B, T, n_threads)
+    if n_threads > F and B > ROWS:
+        run_chunks(n_threads, lay, problem, state, draws, T, buffers, loss, norm)
+        return
+    # plain threads: the compiled code holds no GIL, and a parallel region would compile all of it several times over
+    with ThreadPoolExecutor(n_threads) as pool:
+        jobs = [pool.submit(fits_of_thread, k, n_threads, lay, problem, state, draws, T, buffers, loss, norm) for k in range(n_threads)]
+        for job in jobs:
+            job.result()

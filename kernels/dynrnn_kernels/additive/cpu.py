@@ -457,7 +457,7 @@ def backward_chunk(item, flat, lay, z0, target, weight, u, out, gout, gz0, gtarg
 
 @njit(cache=True, nogil=True, parallel=True)
 def forward(flat, lay, z0, target, weight, u, out):
-    """All fits: z0 [F, B, M], target and weight [F, B, T, M], u [F, B, T, K], out [F, B, T, M]. A parallel loop calls one plain function: that compiles faster."""
+    """All fits: z0 [F, B, M], target and weight [F, B, T, M], u [F, B, T, K], out [F, B, T, M]. Its loop calls one plain function, which compiles faster."""
     for item in prange(out.shape[0] * ((out.shape[1] + ROWS - 1) // ROWS)):
         forward_chunk(item, flat, lay, z0, target, weight, u, out)
 

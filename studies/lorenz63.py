@@ -23,7 +23,7 @@ import tyro
 import dynrnn as dr
 from dynrnn.analysis.reconstruction import score_orbits
 
-COLLAPSED = 2.0
+FAR = 2.0
 
 
 @dataclass
@@ -98,9 +98,9 @@ def report(name, d, h):
     d, h = d.mean(0), h.mean(0)
     print(f"\n{name}")
     for k, (a, b) in enumerate(zip(d, h)):
-        print(f"  seed {k:2d}   D_stsp {a:7.3f}   D_H {b:.3f}{'   D_stsp > 2' if a > COLLAPSED else ''}")
+        print(f"  seed {k:2d}   D_stsp {a:7.3f}   D_H {b:.3f}{'   D_stsp > 2' if a > FAR else ''}")
     mad = np.median(np.abs(d - np.median(d)))
-    print(f"  median    D_stsp {np.median(d):7.3f} +- {mad:.3f} (MAD)   D_H {np.median(h):.3f}   D_stsp > 2 in {int((d > COLLAPSED).sum())} of {len(d)}")
+    print(f"  median    D_stsp {np.median(d):7.3f} +- {mad:.3f} (MAD)   D_H {np.median(h):.3f}   D_stsp > 2 in {int((d > FAR).sum())} of {len(d)}")
     return {"d_stsp": d.tolist(), "d_hellinger": h.tolist()}
 
 

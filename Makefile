@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.all
 EXTRAS ?= dev,datasets,neuro
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow lint bench clean clean-kernels
 
 demo: $(VENV)/.base
 	$(BIN)/python studies/demo.py --out runs/demo
@@ -23,6 +23,7 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/pip install -q -c constraints.txt -e '.[peers]'
+	$(BIN)/python kernels/benchmarks/tile.py
 	$(BIN)/python kernels/benchmarks/update.py
 
 $(VENV)/.base: pyproject.toml constraints.txt
@@ -37,3 +38,6 @@ $(STAMP): $(VENV)/.base
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .ruff_cache
+
+clean-kernels:
+	find kernels -name '*.nbi' -delete -o -name '*.nbc' -delete

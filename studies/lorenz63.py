@@ -43,7 +43,7 @@ class Settings:
     interval: int = 16
     training_noise: float = 0.0
     validate_every: int = 1_000
-    """Updates between checks on the held-out stretch (alrnn)."""
+    """Updates between free runs that are checked on held-out data: another noisy trajectory (shallow), the last fifth (alrnn)."""
     file: Path | None = None
     random_state: int = 0
     preset: str = "gtf-2023"
@@ -115,6 +115,8 @@ def main(settings: Settings) -> None:
     if settings.model == "shallow":
         model = dr.ShallowPLRNN(3, 3, settings.hidden_dim, clipped=True, **common)
         forcing = dr.GeneralizedTeacherForcing(settings.alpha)
+        if settings.file is None:
+            validation = dr.load_dataset("lorenz63", n_steps=25_000, noise=0.05, random_state=2_000)
     else:
         model = dr.ALRNN(3, settings.latent_dim, settings.n_relu, **common)
         forcing = dr.SparseTeacherForcing(settings.interval)

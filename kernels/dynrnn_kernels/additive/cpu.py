@@ -1,4 +1,4 @@
-"""The additive recurrence on a CPU: Numba, with BLAS calls inside the loop over time and threads over (fit, batch rows) outside it.
+"""The additive recurrence on a CPU: Numba, with products in registers (tile.py) inside the loop over time and threads over (fit, batch rows) outside it.
 
 A chunk is ROWS batch rows of one fit; its arrays are [T, units, ROWS], so that every step is one contiguous block and loops over rows
 have a length that the compiler knows. A chunk that a batch does not fill repeats its first row, without a gradient. How a batch is cut
@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-ROWS = 8
-SMALL = 192            # products of fewer weights than this are faster in a loop than through BLAS (measured: 3 x 50 yes, 20 x 20 no)
+from dynrnn_kernels.additive.tile import ROWS, add_outer, product
+
 BLOCK_NUMBERS = 16384  # hidden activations held at once in the reverse pass, so that they stay in the cache
 RELU, CLIPPED, BASIS, CLIPPED_BASIS, TANH, IDENTITY = range(6)
 W2_DENSE, W2_IDENTITY, W2_SELECTION, W2_CENTRING = range(4)
@@ -24,30 +24,6 @@ def matrix(flat, offset, rows, columns):
     if offset < 0:
         return flat[:0].reshape((0, columns))
     return flat[offset : offset + rows * columns].reshape((rows, columns))
-
-
-@njit(cache=True, nogil=True)
-def product(A, B, out):
-    """out = A B for B [k, ROWS]."""
-    n, k = A.shape
-    if n * k >= SMALL:
-        np.dot(A, B, out)
-        return
-    zero = A.dtype.type(0)
-    for i in range(n):
-        s0, s1, s2, s3, s4, s5, s6, s7 = zero, zero, zero, zero, zero, zero, zero, zero
-        for j in range(k):
-            w = A[i, j]
-            s0 += w * B[j, 0]
-            s1 += w * B[j, 1]
-            s2 += w * B[j, 2]
-            s3 += w * B[j, 3]
-            s4 += w * B[j, 4]
-            s5 += w * B[j, 5]
-            s6 += w * B[j, 6]
-            s7 += w * B[j, 7]
-        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = s0, s1, s2, s3
-        out[i, 4], out[i, 5], out[i, 6], out[i, 7] = s4, s5, s6, s7
 
 
 @njit(cache=True, nogil=True)
@@ -252,13 +228,6 @@ def place(source, into, first):
 
 
 @njit(cache=True, nogil=True)
-def add_outer(left, right, offset, grad):
-    """grad[offset:] += left right', row by row: the sum over a block's steps and rows."""
-    total = np.dot(left, right.T)
-    grad[offset : offset + total.size] += total.reshape(total.size)
-
-
-@njit(cache=True, nogil=True)
 def add_rows(source, offset, grad):
     """grad[offset:] += sum over the rows of the chunk."""
     for m in range(source.shape[0]):
@@ -293,8 +262,9 @@ def chunk_backward(flat, lay, zt, weight, gz, u, lam, gforced, keep_gforced, gu,
     sum_a, sum_h1, extra, a = np.zeros((M, ROWS), kind), np.zeros((M, ROWS), kind), np.empty((M, ROWS), kind), np.empty((M, ROWS), kind)
     spread(flat[lay.a : lay.a + M], a)
     sum_a1, sum_h11, extra1, a1, lam1 = sum_a.reshape(size), sum_h1.reshape(size), extra.reshape(size), a.reshape(size), lam.reshape(size)
-    kept, nothing = np.empty(size, kind), np.zeros(size, kind)
+    kept, nothing, through_D = np.empty(size, kind), np.zeros(size, kind), np.empty((K, ROWS), kind)
     gz1, zt1, weight1 = gz.reshape((T, size)), zt.reshape((T, size)), weight.reshape((T, size))
+    through_D1, gu1 = through_D.reshape(K * ROWS), gu.reshape((T, K * ROWS))
     block = steps_per_block(H)
     n = block * ROWS
     blocks = work[wide : wide + (2 * M + K + 2 * H) * n].reshape((2 * M + K + 2 * H, n))
@@ -337,9 +307,10 @@ def chunk_backward(flat, lay, zt, weight, gz, u, lam, gforced, keep_gforced, gu,
                 place(u[t], all_u, k)
                 gu[t] = 0
                 if lay.C >= 0:
-                    gu[t] += np.dot(CT, gz[t])
+                    product(CT, gz[t], gu[t])
                 if lay.D >= 0:
-                    gu[t] += np.dot(DT, p)
+                    product(DT, p, through_D)
+                    add_to(through_D1, gu1[t])
             if lay.w2 == W2_DENSE:
                 product(W2T, p, lam)
             elif lay.w2 == W2_CENTRING:
@@ -361,15 +332,15 @@ def chunk_backward(flat, lay, zt, weight, gz, u, lam, gforced, keep_gforced, gu,
                 add_to(extra1, lam1)
             if keep_gforced:
                 gforced[t] = lam
-        add_outer(all_g, all_phi, lay.W1, grad)
+        add_outer(all_g, all_phi, grad[lay.W1 :])
         if lay.A >= 0:
-            add_outer(all_g, all_z, lay.A, grad)
+            add_outer(all_g, all_z, grad[lay.A :])
         if lay.w2 == W2_DENSE:
-            add_outer(all_p, all_z, lay.W2, grad)
+            add_outer(all_p, all_z, grad[lay.W2 :])
         if lay.C >= 0:
-            add_outer(all_g, all_u, lay.C, grad)
+            add_outer(all_g, all_u, grad[lay.C :])
         if lay.D >= 0:
-            add_outer(all_p, all_u, lay.D, grad)
+            add_outer(all_p, all_u, grad[lay.D :])
         last = first
     add_rows(sum_a, lay.a, grad)
     add_rows(sum_h1, lay.h1, grad)

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import get_num_threads, njit, prange
 
-from dynrnn_kernels.additive.cpu import ROWS, add_outer, chunk_backward, chunk_forward, place, product, spread, work_size
+from dynrnn_kernels.additive.cpu import chunk_backward, chunk_forward, place, spread, work_size
+from dynrnn_kernels.additive.tile import ROWS, add_outer, product
 from dynrnn_kernels.radam.cpu import radam_step
 from dynrnn_kernels.update.problem import AFFINE, BAD_GRADIENT, BAD_STEP
 
@@ -213,7 +214,7 @@ def affine_loss(problem, theta, x, seen, z, R, gz, gobs):
         if k == block - 1 or t == T - 1:
             if k < block - 1:
                 all_gx[:, (k + 1) * ROWS :] = 0
-            add_outer(all_gx, all_z, 0, gobs)
+            add_outer(all_gx, all_z, gobs)
     return total
 
 

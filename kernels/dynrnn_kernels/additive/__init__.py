@@ -1,7 +1,8 @@
 """The additive recurrence ``z' = A z + W1 phi(W2 z + D u + h2) + C u + h1``: map, reference, CPU kernel and operator."""
 
+from dynrnn_kernels.additive.library import BACKENDS, choose_backend
 from dynrnn_kernels.additive.map import PHI_KINDS, W2_KINDS, AdditiveMap
-from dynrnn_kernels.additive.operator import BACKENDS, choose_backend, forced_sequence
+from dynrnn_kernels.additive.operator import forced_sequence
 from dynrnn_kernels.additive.reference import activation, jacobian, step
 
 __all__ = ["BACKENDS", "PHI_KINDS", "W2_KINDS", "AdditiveMap", "activation", "choose_backend", "forced_sequence", "jacobian", "step"]

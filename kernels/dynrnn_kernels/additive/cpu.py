@@ -352,98 +352,118 @@ def chunk_backward(flat, lay, zt, weight, gz, u, lam, gforced, keep_gforced, gu,
 
 
 @njit(cache=True, nogil=True)
-def take(source, first, into):
-    """into[t, m, r] = source[first + r, t, m]; rows past the batch repeat the chunk's first."""
-    B = source.shape[0]
-    for r in range(ROWS):
-        row = first + r if first + r < B else first
-        for t in range(into.shape[0]):
-            for m in range(into.shape[1]):
-                into[t, m, r] = source[row, t, m]
+def rows_of(item, rows):
+    """Of chunk ``item`` over all fits: fit, first sequence, sequences, steps of the longest."""
+    per_fit = (rows.shape[0] + ROWS - 1) // ROWS
+    first = item % per_fit * ROWS
+    count = min(ROWS, rows.shape[0] - first)
+    steps = 0
+    for r in range(first, first + count):
+        steps = max(steps, rows[r, 1])
+    return item // per_fit, first, count, steps
 
 
 @njit(cache=True, nogil=True)
-def clear_unforced(weight, target):
-    """A target of weight zero may be anything, NaN included: it becomes 0."""
-    zero = weight.dtype.type(0)
-    w, x = weight.reshape(weight.size), target.reshape(target.size)
+def take(source, rows, first, count, past, into):
+    """into[t, m, r] = sample t of sequence first + r, ``past`` after its end; a chunk that is not full repeats its first sequence."""
+    value = into.dtype.type(past)
+    for r in range(ROWS):
+        row = first + r if r < count else first
+        start, length = rows[row, 0], rows[row, 1]
+        for t in range(into.shape[0]):
+            for m in range(into.shape[1]):
+                into[t, m, r] = source[start + t, m] if t < length else value
+
+
+@njit(cache=True, nogil=True)
+def give(source, rows, first, count, into):
+    """The reverse of ``take``: what lies past a sequence's end is dropped."""
+    for r in range(count):
+        start, length = rows[first + r, 0], rows[first + r, 1]
+        for t in range(length):
+            for m in range(source.shape[1]):
+                into[start + t, m] = source[t, m, r]
+
+
+@njit(cache=True, nogil=True)
+def take_forcing(target, weight, rows, first, count, targets, weights):
+    """Targets and weights of a chunk. A target of weight zero may be anything, NaN included: it becomes 0. A state past the end of its
+    sequence is held at 0 (weight 1, target 0), so that it stays finite."""
+    take(target, rows, first, count, 0, targets)
+    take(weight, rows, first, count, 1, weights)
+    zero = weights.dtype.type(0)
+    w, x = weights.reshape(weights.size), targets.reshape(targets.size)
     for i in range(w.size):
         if w[i] == zero:
             x[i] = zero
 
 
 @njit(cache=True, nogil=True)
-def forward_chunk(item, flat, lay, z0, target, weight, u, out):
-    _, B, T, M = out.shape
-    per_fit = (B + ROWS - 1) // ROWS
-    f, first = item // per_fit, (item % per_fit) * ROWS
-    kind = out.dtype
+def forward_chunk(item, flat, lay, z0, target, weight, u, rows, out):
+    f, first, count, T = rows_of(item, rows)
+    M, kind = out.shape[2], out.dtype
     z, zt = np.empty((T + 1, M, ROWS), kind), np.empty((T, M, ROWS), kind)
     targets, weights, inputs = np.empty((T, M, ROWS), kind), np.empty((T, M, ROWS), kind), np.empty((T, lay.K, ROWS), kind)
-    take(target[f], first, targets)
-    take(weight[f], first, weights)
-    take(u[f], first, inputs)
+    take_forcing(target[f], weight[f], rows, first, count, targets, weights)
+    take(u[f], rows, first, count, 0, inputs)
     for r in range(ROWS):
         for m in range(M):
-            z[0, m, r] = z0[f, first + r if first + r < B else first, m]
-    clear_unforced(weights, targets)
+            z[0, m, r] = z0[f, first + r if r < count else first, m]
     chunk_forward(flat[f], lay, z, zt, targets, weights, inputs, np.empty((3, lay.H, ROWS), kind))
-    for r in range(min(ROWS, B - first)):
-        for t in range(T):
-            for m in range(M):
-                out[f, first + r, t, m] = z[t + 1, m, r]
+    give(z[1:], rows, first, count, out[f])
 
 
 @njit(cache=True, nogil=True)
-def backward_chunk(item, flat, lay, z0, target, weight, u, out, gout, gz0, gtarget, gu, partial):
-    _, B, T, M = out.shape
-    per_fit = (B + ROWS - 1) // ROWS
-    f, first = item // per_fit, (item % per_fit) * ROWS
-    R = min(ROWS, B - first)
-    kind = out.dtype
+def backward_chunk(item, flat, lay, z0, target, weight, u, rows, out, gout, gz0, gtarget, gu, partial):
+    f, first, count, T = rows_of(item, rows)
+    M, kind = out.shape[2], out.dtype
     zt, gz, gforced = np.empty((T, M, ROWS), kind), np.empty((T, M, ROWS), kind), np.empty((T, M, ROWS), kind)
-    weights, inputs, ginputs = np.empty((T, M, ROWS), kind), np.empty((T, lay.K, ROWS), kind), np.empty((T, lay.K, ROWS), kind)
-    take(weight[f], first, weights)
-    take(u[f], first, inputs)
-    take(gout[f], first, gz)
-    gz[:, :, R:] = 0
+    targets, weights = np.empty((T, M, ROWS), kind), np.empty((T, M, ROWS), kind)
+    inputs, ginputs = np.empty((T, lay.K, ROWS), kind), np.empty((T, lay.K, ROWS), kind)
+    take_forcing(target[f], weight[f], rows, first, count, targets, weights)
+    take(u[f], rows, first, count, 0, inputs)
+    take(gout[f], rows, first, count, 0, gz)
+    gz[:, :, count:] = 0
     for r in range(ROWS):
-        row = first + r if r < R else first
+        row = first + r if r < count else first
+        start, length = rows[row, 0], rows[row, 1]
         for t in range(T):
             for m in range(M):
-                now = z0[f, row, m] if t == 0 else out[f, row, t - 1, m]
-                w = weights[t, m, r]
-                zt[t, m, r] = now + w * (target[f, row, t, m] - now) if w != 0 else now
+                now = z0[f, row, m] if t == 0 else (out[f, start + t - 1, m] if t <= length else kind.type(0))
+                zt[t, m, r] = now + weights[t, m, r] * (targets[t, m, r] - now)
     lam = np.empty((M, ROWS), kind)
     chunk_backward(flat[f], lay, zt, weights, gz, inputs, lam, gforced, True, ginputs, np.empty(work_size(lay), kind), partial)
-    for r in range(R):
+    for r in range(count):
         for m in range(M):
             gz0[f, first + r, m] = lam[m, r]
-        for t in range(T):
-            for m in range(M):
-                gtarget[f, first + r, t, m] = gforced[t, m, r] * weights[t, m, r]
-            for k in range(lay.K):
-                gu[f, first + r, t, k] = ginputs[t, k, r]
+    for t in range(T):
+        for m in range(M):
+            for r in range(ROWS):
+                gforced[t, m, r] *= weights[t, m, r]
+    give(gforced, rows, first, count, gtarget[f])
+    give(ginputs, rows, first, count, gu[f])
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def forward(flat, lay, z0, target, weight, u, out):
-    """All fits: z0 [F, B, M], target and weight [F, B, T, M], u [F, B, T, K], out [F, B, T, M]. Its loop calls one plain function, which compiles faster."""
-    for item in prange(out.shape[0] * ((out.shape[1] + ROWS - 1) // ROWS)):
-        forward_chunk(item, flat, lay, z0, target, weight, u, out)
+def forward(flat, lay, z0, target, weight, u, rows, out):
+    """All fits and sequences, packed: flat [F, size], z0 [F, B, M], target, weight and out [F, N, M], u [F, N, K]; rows [B, 2] are first sample and length.
+
+    Its loop calls one plain function, which compiles faster.
+    """
+    for item in prange(out.shape[0] * ((rows.shape[0] + ROWS - 1) // ROWS)):
+        forward_chunk(item, flat, lay, z0, target, weight, u, rows, out)
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def backward_partials(flat, lay, z0, target, weight, u, out, gout, gz0, gtarget, gu, partials):
+def backward_partials(flat, lay, z0, target, weight, u, rows, out, gout, gz0, gtarget, gu, partials):
     for item in prange(partials.shape[0]):
-        backward_chunk(item, flat, lay, z0, target, weight, u, out, gout, gz0, gtarget, gu, partials[item])
+        backward_chunk(item, flat, lay, z0, target, weight, u, rows, out, gout, gz0, gtarget, gu, partials[item])
 
 
-def backward(flat, lay, z0, target, weight, u, out, gout, gz0, gtarget, gu, grad):
-    """Reverse of ``forward``: fills gz0 [F, B, M], gtarget [F, B, T, M], gu [F, B, T, K] and grad [F, size], whose chunks are added in their order."""
-    F, B = out.shape[:2]
-    per_fit = -(-B // ROWS)
-    partials = np.zeros((F * per_fit, lay.size), out.dtype)
-    backward_partials(flat, lay, z0, target, weight, u, out, gout, gz0, gtarget, gu, partials)
+def backward(flat, lay, z0, target, weight, u, rows, out, gout, gz0, gtarget, gu, grad):
+    """Reverse of ``forward``: fills gz0 [F, B, M], gtarget [F, N, M], gu [F, N, K] and grad [F, size], whose chunks are added in their order."""
+    per_fit = -(-rows.shape[0] // ROWS)
+    partials = np.zeros((len(flat) * per_fit, lay.size), out.dtype)
+    backward_partials(flat, lay, z0, target, weight, u, rows, out, gout, gz0, gtarget, gu, partials)
     for c in range(per_fit):
         grad += partials[c::per_fit]

@@ -1,74 +1,98 @@
-"""The forced sequence as one differentiable operator, and the rule that chooses its backend."""
+"""The forced sequence as one differentiable operator: what callers use, whatever computes it."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from dynrnn_kernels.additive import cpu, reference
+from dynrnn_kernels.additive import library, reference
+from dynrnn_kernels.additive.checks import check_sequence
 from dynrnn_kernels.additive.layout import layout_of, pack
+from dynrnn_kernels.additive.library import choose_backend
 from dynrnn_kernels.additive.map import AdditiveMap
-from dynrnn_kernels.blas import one_blas_thread
-
-BACKENDS = ("reference", "cpu")
+from dynrnn_kernels.errors import KernelError
 
 
-def choose_backend(device: torch.device, backend: str | None = None) -> str:
-    """The backend to use: the argument, else the environment's DYNRNN_BACKEND, else ``cpu`` on a CPU and ``reference`` elsewhere."""
-    wanted = backend or os.environ.get("DYNRNN_BACKEND") or ("cpu" if device.type == "cpu" else "reference")
-    if wanted not in BACKENDS:
-        raise ValueError(f"backend must be one of {BACKENDS}, got {wanted!r}")
-    if wanted == "cpu" and device.type != "cpu":
-        raise ValueError(f"backend 'cpu' needs tensors on the CPU, these are on {device}")
-    return wanted
+class _ForcedSequence(torch.autograd.Function):
+    """torch.func's transforms and torch.compile take this form: a plain registered operator inside, ``setup_context`` outside, no ``jvp``
+    (without one forward mode raises, and torch.compile refuses functions that have one)."""
 
+    generate_vmap_rule = True
 
-def _arrays(*tensors: Tensor) -> list[np.ndarray]:
-    """Contiguous arrays, all of them: each other layout would be compiled anew."""
-    return [x.detach().contiguous().numpy() for x in tensors]
-
-
-class _ForcedSequenceCpu(torch.autograd.Function):
     @staticmethod
-    def forward(flat: Tensor, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor, layout: Any) -> Tensor:
-        out = torch.empty_like(target, memory_format=torch.contiguous_format)
-        arrays = _arrays(flat, z0, target, weight, u, out)
-        with one_blas_thread():
-            cpu.forward(arrays[0], layout, *arrays[1:])
-        return out
+    def forward(flat: Tensor, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor, rows: Tensor, layout: list[int], backend: str) -> Tensor:
+        return library.forward(flat, z0, target, weight, u, rows, layout, backend)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        *tensors, ctx.layout = inputs
+        *tensors, ctx.layout, ctx.backend = inputs
         ctx.save_for_backward(*tensors, output)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gout: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
-        flat, z0, target, _, u, _ = ctx.saved_tensors
-        grad, gz0, gtarget, gu = (torch.zeros(x.shape, dtype=x.dtype) for x in (flat, z0, target, u))
-        arrays = _arrays(*ctx.saved_tensors, gout, gz0, gtarget, gu, grad)
-        with one_blas_thread():
-            cpu.backward(arrays[0], ctx.layout, *arrays[1:])
-        return grad, gz0, gtarget, None, gu, None
+        # torch.compile cannot trace one function inside another, and refuses second derivatives by itself
+        reverse = library.backward if torch.compiler.is_compiling() else _Gradient.apply
+        grad, gz0, gtarget, gu = reverse(*ctx.saved_tensors, gout, ctx.layout, ctx.backend)
+        return grad, gz0, gtarget, None, gu, None, None, None
+
+
+class _Gradient(torch.autograd.Function):
+    """The reverse pass as a function of its own, so that a derivative of it raises: torch's once_differentiable gives zeros inside torch.func."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(*args: Any) -> tuple[Tensor, ...]:
+        return library.backward(*args)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple:
+        raise KernelError("forced_sequence is differentiable once; for second derivatives use backend='reference'")
 
 
 def forced_sequence(
-    map: AdditiveMap, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor | None = None, *, backend: str | None = None
+    map: AdditiveMap,
+    z0: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    u: Tensor | None = None,
+    *,
+    lengths: Sequence[int] | Tensor | None = None,
+    backend: str | None = None,
 ) -> Tensor:
     """T steps of the map, each after a pull towards its target: ``z[t+1] = F(z[t] + weight[t] (target[t] - z[t]), u[t])``.
 
-    z0 [F, B, M], target [F, B, T, M], weight broadcastable to target, u [F, B, T, K], where u[t] acts in the step from t to t+1.
-    Returns z[1..T], the predictions before forcing, [F, B, T, M]. Differentiable once in the map's tensors, z0, target and u; the
-    weight has no gradient. An entry of weight zero is never read from ``target``. Cost O(F B T M H), memory O(F B T M).
+    Parameters
+    ----------
+    map : F maps. z0 [F, B, M].
+    target [F, B, T, M]; weight broadcastable to it; u [F, B, T, K], where u[t] acts in the step from t to t+1.
+    lengths : for B sequences of unequal length that lie one after the other: target [F, N, M], weight broadcastable to it, u [F, N, K]
+        with N the sum of ``lengths`` [B], each at least 1. No padding is computed on beyond the longest of eight neighbours.
+    backend : see ``choose_backend``.
+
+    Returns the predictions before forcing, z[1..T], in the shape of ``target``. Differentiable once in the map's tensors, z0, target and u,
+    also under torch.func.grad, vmap and torch.compile; forward mode and second derivatives raise. The weight has no gradient: it comes
+    detached. An entry of weight zero is never read from ``target``. Raises KernelError, naming the argument, for what does not fit.
+
+    Cost O(F B T M H), memory O(F B T M), nothing of hidden size over time.
     """
-    if choose_backend(z0.device, backend) == "reference":
-        return reference.forced_sequence(map, z0, target, weight, u)
-    F, B, T, M = target.shape
-    inputs = z0.new_zeros(F, B, T, map.input_dim) if u is None else u
-    return _ForcedSequenceCpu.apply(pack(map), z0, target, weight.to(target.dtype).expand(F, B, T, M), inputs, layout_of(map))
+    rows, target, weight, u = check_sequence(map, z0, target, weight, u, lengths)
+    backend = choose_backend(z0.device, backend)
+    shape = target.shape
+    if target.numel() == 0:
+        return torch.empty_like(target)
+    if backend == "reference":
+        return reference.forced_sequence(map, z0, target, weight, u, None if lengths is None else rows)
+    F, B = z0.shape[:2]
+    N, M = shape[-2] if lengths is not None else B * shape[2], shape[-1]
+    inputs = z0.new_zeros(F, N, 0) if u is None else u.reshape(F, N, -1)
+    packed = target.reshape(F, N, M), weight.detach().reshape(F, N, M), inputs
+    out = _ForcedSequence.apply(pack(map), z0, *packed, rows, list(layout_of(map)), backend)
+    return out.reshape(shape)

@@ -79,12 +79,20 @@ def jacobian(map: AdditiveMap, z: Tensor, u: Tensor | None = None) -> Tensor:
     return map.dense_A()[:, None] + torch.einsum("fmh,fbh,fhn->fbmn", map.W1, slope, map.dense_W2())
 
 
-def forced_sequence(map: AdditiveMap, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor | None = None) -> Tensor:
+def forced_sequence(map: AdditiveMap, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
     """T forced steps: ``z[t+1] = F(z[t] + weight[t] (target[t] - z[t]), u[t])``.
 
     z0 [F, B, M], target [F, B, T, M], weight broadcastable to target, u [F, B, T, K] (u[t] acts in the step from t to t+1).
     Returns the unforced predictions z[1..T] as [F, B, T, M]. An entry of weight zero is never read from ``target``.
+    With ``rows`` [B, 2], first sample and length of each sequence in packed tensors [F, N, ...], the result is packed likewise.
     """
+    if rows is not None:
+        parts = []
+        for b, (first, length) in enumerate(rows.tolist()):
+            where = slice(first, first + length)
+            drive = None if u is None else u[:, None, where]
+            parts.append(forced_sequence(map, z0[:, b, None], target[:, None, where], weight.expand_as(target)[:, None, where], drive)[:, 0])
+        return torch.cat(parts, 1)
     weight = weight.expand_as(target)
     target = torch.where(weight == 0, torch.zeros_like(target), target)       # a missing target may be NaN
     z, out = z0, []

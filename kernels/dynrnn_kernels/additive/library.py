@@ -1,0 +1,100 @@
+"""The registered operators under the differentiable one: shapes for torch.compile, batching for vmap, and which backend computes.
+
+They carry no gradient of their own (``operator.py`` has it); all tensors are packed as ``cpu.forward`` says.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.library import Library
+
+from dynrnn_kernels.additive import cpu
+from dynrnn_kernels.additive.layout import Layout
+from dynrnn_kernels.errors import KernelError
+
+BACKENDS = ("reference", "cpu")
+ARGUMENTS = "Tensor flat, Tensor z0, Tensor target, Tensor weight, Tensor u, Tensor rows"
+ROWS_AT = 5
+
+_library = Library("dynrnn", "DEF")
+_library.define(f"additive_forward({ARGUMENTS}, int[] layout, str backend) -> Tensor")
+_library.define(f"additive_backward({ARGUMENTS}, Tensor out, Tensor gout, int[] layout, str backend) -> (Tensor, Tensor, Tensor, Tensor)")
+forward: Any = torch.ops.dynrnn.additive_forward
+backward: Any = torch.ops.dynrnn.additive_backward
+
+
+def choose_backend(device: torch.device, backend: str | None = None) -> str:
+    """The backend to use: the argument, else the environment's DYNRNN_BACKEND, else ``cpu`` on a CPU and ``reference`` elsewhere."""
+    wanted = backend or os.environ.get("DYNRNN_BACKEND") or ("cpu" if device.type == "cpu" else "reference")
+    if wanted not in BACKENDS:
+        raise KernelError(f"backend must be one of {BACKENDS}, got {wanted!r}")
+    if wanted == "cpu" and device.type != "cpu":
+        raise KernelError(f"backend 'cpu' needs tensors on the CPU, these are on {device}; move them there or name another backend")
+    return wanted
+
+
+def _arrays(*tensors: Tensor) -> list:
+    """Contiguous arrays, all of them: each other layout would be compiled anew."""
+    return [x.detach().contiguous().numpy() for x in tensors]
+
+
+def _forward(flat: Tensor, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor, rows: Tensor, layout: list[int], backend: str) -> Tensor:
+    out = torch.empty(target.shape, dtype=target.dtype, device=target.device)
+    arrays = _arrays(flat, z0, target, weight, u, rows, out)
+    cpu.forward(arrays[0], Layout(*layout), *arrays[1:])
+    return out
+
+
+def _backward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    *tensors, layout, _ = args
+    flat, z0, target, _, u = tensors[:5]
+    grad, gz0, gtarget, gu = (torch.zeros(x.shape, dtype=x.dtype, device=x.device) for x in (flat, z0, target, u))
+    arrays = _arrays(*tensors, gz0, gtarget, gu, grad)
+    cpu.backward(arrays[0], Layout(*layout), *arrays[1:])
+    return grad, gz0, gtarget, gu
+
+
+_library.impl("additive_forward", _forward, "CPU")
+_library.impl("additive_backward", _backward, "CPU")
+
+
+@torch.library.register_fake("dynrnn::additive_forward")
+def _(flat: Tensor, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor, rows: Tensor, layout: list[int], backend: str) -> Tensor:
+    return target.new_empty(target.shape)
+
+
+@torch.library.register_fake("dynrnn::additive_backward")
+def _(*args: Any) -> tuple[Tensor, ...]:
+    return tuple(args[i].new_empty(args[i].shape) for i in (0, 1, 2, 4))
+
+
+def _fold(dims: tuple, size: int, tensors: tuple) -> list[Tensor]:
+    """A batch dim becomes part of the fit dim: maps, states and sequences all have one. rows are shared."""
+    folded = []
+    for i, (dim, x) in enumerate(zip(dims, tensors, strict=True)):
+        if i == ROWS_AT:
+            if dim is not None:
+                raise KernelError("lengths cannot differ along a dimension that vmap maps over; call the operator once for each")
+            folded.append(x)
+            continue
+        batched = x.expand(size, *x.shape) if dim is None else x.movedim(dim, 0)
+        folded.append(batched.reshape(size * batched.shape[1], *batched.shape[2:]))
+    return folded
+
+
+def _forward_batched(info: Any, dims: tuple, *args: Any) -> tuple[Tensor, int]:
+    out = forward(*_fold(dims[:6], info.batch_size, args[:6]), *args[6:])
+    return out.reshape(info.batch_size, -1, *out.shape[1:]), 0
+
+
+def _backward_batched(info: Any, dims: tuple, *args: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    outs = backward(*_fold(dims[:8], info.batch_size, args[:8]), *args[8:])
+    return tuple(x.reshape(info.batch_size, -1, *x.shape[1:]) for x in outs), (0, 0, 0, 0)
+
+
+torch.library.register_vmap("dynrnn::additive_forward", _forward_batched)
+torch.library.register_vmap("dynrnn::additive_backward", _backward_batched)

@@ -58,7 +58,7 @@ def fit(
     n_updates : optimiser steps. sequence_length : samples T of a window (each draws T + 1). batch_size : windows in an update.
     learning_rate : constant, or (start, end) decayed exponentially over the updates.
     validation : a recording that is held out; every ``validate_every`` updates (default a twentieth of all) each fit runs freely
-        over its length and D_stsp against it goes into the history.
+        for its length, from eight of its samples, and the mean D_stsp against it goes into the history.
     keep : ``last`` leaves the model of the last update in ``run.model``, ``best`` the one best on validation.
     out : a new folder for config, checkpoints and results.
     noise : standard deviation of Gaussian noise on windows (inputs and targets alike), in standard deviations of the channel.

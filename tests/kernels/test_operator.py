@@ -105,7 +105,7 @@ def test_compiles_as_one_graph():
 
 def test_registered_operators_pass_torchs_own_checks():
     map, z0, target, weight, u = case()
-    F, B, T, M = target.shape
+    F, B, T, _ = target.shape
     rows = torch.stack([torch.arange(B) * T, torch.full((B,), T)], 1)
     flat = [x.reshape(F, B * T, -1).contiguous() for x in (target, weight, u)]
     args = (pack(map), z0, *flat, rows)

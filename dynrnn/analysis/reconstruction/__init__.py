@@ -9,7 +9,7 @@ from dynrnn.analysis.reconstruction.prediction import prediction_error, valid_pr
 from dynrnn.analysis.reconstruction.presets import PRESETS, Preset, get_preset
 from dynrnn.analysis.reconstruction.published import PUBLISHED, published_scores
 from dynrnn.analysis.reconstruction.spectrum import d_hellinger
-from dynrnn.analysis.reconstruction.statistics import score_orbits
+from dynrnn.analysis.reconstruction.statistics import d_stsp, score_orbits
 from dynrnn.analysis.reconstruction.surrogates import phase_surrogate
 from dynrnn.analysis.reconstruction.table import score_table
 
@@ -20,6 +20,7 @@ __all__ = [
     "VectorAutoregression",
     "binned_divergence",
     "d_hellinger",
+    "d_stsp",
     "d_stsp_binned",
     "d_stsp_gmm",
     "evaluate",

@@ -149,34 +149,63 @@ def estimator(rule: Preset, n_channels: int) -> str:
     return "binned" if n_channels <= rule.max_binned_dim else "gaussian mixture"
 
 
-def _measure(rule: Preset, actual: Trials, generated: Trials, random_state: int) -> Measured:
-    """Both scores of a bundle of trials; D_stsp over all samples, D_H trial by trial at the common length."""
-    pooled_true, pooled = np.concatenate(actual), np.concatenate(generated)
-    if not np.isfinite(pooled).all():
-        return Measured(math.inf, math.inf, float(np.mean(~np.isfinite(pooled).all(axis=1))))
-    if estimator(rule, pooled.shape[1]) == "binned":
+def d_stsp(
+    true: Sequence[Float[np.ndarray, "_ channel"]],
+    orbits: Float[np.ndarray, "fit trial time channel"],
+    preset: str | Preset = "dynrnn-1",
+    *,
+    random_state: int = 0,
+) -> Float[np.ndarray, "fit trial"]:
+    """D_stsp alone, of every orbit against all true trials pooled, without floor or nulls: for many orbits, as in a search.
+
+    ``true`` is a list of trials (time, channel), NaN = missing, in the orbits' unit. An orbit that is not finite scores inf. For scores
+    to publish use :func:`score_orbits`.
+
+    >>> x = np.random.default_rng(0).normal(size=(400, 2))
+    >>> d_stsp([x], np.stack([x, x + np.inf])[None]).tolist()
+    [[0.0, inf]]
+    """
+    rule = get_preset(preset)
+    unit = Standardiser.of([as_matrix(f"true trial {i}", x) for i, x in enumerate(true)])
+    pooled = np.concatenate(unit(true))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.array([[_divergence(rule, pooled, unit([x.astype(np.float64)])[0], random_state)[0] for x in runs] for runs in orbits])
+
+
+def _divergence(rule: Preset, true: np.ndarray, generated: np.ndarray, random_state: int) -> tuple[float, float]:
+    """D_stsp by the preset's estimator, and the share of generated samples outside the box, if there is one."""
+    if not np.isfinite(generated).all():
+        return math.inf, float(np.mean(~np.isfinite(generated).all(axis=1)))
+    if estimator(rule, generated.shape[1]) == "binned":
         binned = binned_divergence(
-            pooled_true,
-            pooled,
+            true,
+            generated,
             n_bins=rule.n_bins,
             bin_range=rule.bin_range,
             laplace=rule.laplace,
             overflow_cell=rule.overflow_cell,
             drop_edges=rule.drop_edges,
         )
-        divergence, outside = binned.value, binned.n_generated_outside / len(pooled)
-    else:
-        outside = 0.0
-        divergence = d_stsp_gmm(
-            pooled_true,
-            pooled,
-            variance=rule.gmm_variance,
-            n_components=rule.gmm_components,
-            n_samples=rule.gmm_samples,
-            components=rule.gmm_choice,
-            underflow=rule.gmm_underflow,
-            random_state=random_state,
-        )
+        return binned.value, binned.n_generated_outside / len(generated)
+    divergence = d_stsp_gmm(
+        true,
+        generated,
+        variance=rule.gmm_variance,
+        n_components=rule.gmm_components,
+        n_samples=rule.gmm_samples,
+        components=rule.gmm_choice,
+        underflow=rule.gmm_underflow,
+        random_state=random_state,
+    )
+    return divergence, 0.0
+
+
+def _measure(rule: Preset, actual: Trials, generated: Trials, random_state: int) -> Measured:
+    """Both scores of a bundle of trials; D_stsp over all samples, D_H trial by trial at the common length."""
+    pooled = np.concatenate(generated)
+    divergence, outside = _divergence(rule, np.concatenate(actual), pooled, random_state)
+    if not np.isfinite(pooled).all():
+        return Measured(math.inf, math.inf, outside)
     options = {"smoothing_sigma": rule.smoothing_sigma, "boundary": rule.smoothing_boundary, "form": rule.hellinger_form}
     distances = []
     for a, b in zip(actual, generated):

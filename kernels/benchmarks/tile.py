@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numba import njit
+from timing import header  # pyright: ignore[reportMissingImports]
 
 from dynrnn_kernels.additive.tile import ROWS, add_outer, product
 from dynrnn_kernels.blas import one_blas_thread
@@ -55,6 +56,7 @@ def speed(run: Callable, operands: tuple, operations: int) -> float:
 
 def main() -> None:
     g = np.random.default_rng(0)
+    print(header() + "\n")
     print("| rows | columns | product [GFLOP/s] | BLAS | ratio | sum of outer products | BLAS | ratio |\n|---|---|---|---|---|---|---|---|")
     for n, k in SIZES:
         A, B, C, D = (g.standard_normal(s).astype(np.float32) for s in ((n, k), (k, ROWS), (n, 20 * ROWS), (k, 20 * ROWS)))

@@ -1,145 +1,65 @@
-"""How long does a whole training update take, beside an eager torch loop and a jitted JAX scan of the same map?
+"""How long does a whole training update take, beside eager torch, torch.compile and a jitted JAX scan of the same map?
 
-Ours and eager torch: windows, forcing, loss, gradient and RAdam step. JAX: value and gradient of the same loss alone, without an
-optimiser. All in one process, one after the other in turns, median of the repeats; every one may use all cores. Prints a table.
+Ours and torch: windows, forcing, loss, gradient and RAdam step. JAX: value and gradient of the same loss alone, without windows or
+optimiser. All in one process, one after the other in turns, medians; every one may use all cores. Also what ours achieves of the rate
+at which this machine multiplies matrices, and whether all get the same first loss.
 
-    python kernels/benchmarks/update.py
+    python kernels/benchmarks/update.py                # about two minutes
+    python kernels/benchmarks/update.py --compile      # with torch.compile of the step: needs a C++ compiler, minutes more
+    python kernels/benchmarks/update.py --quick
 """
 
 from __future__ import annotations
 
-import os
-import platform
-import statistics
-import time
-from collections.abc import Callable
+from dataclasses import dataclass
 
-import numba
-import numpy as np
-import torch
+import tyro
+from peers import compiled_step, eager, jax_scan, ours, series  # pyright: ignore[reportMissingImports]
+from timing import header, in_turns, number, product_rate, ratio, row, title  # pyright: ignore[reportMissingImports]
 
-from dynrnn_kernels.additive import AdditiveMap
-from dynrnn_kernels.additive.layout import layout_of, pack
-from dynrnn_kernels.blas import one_blas_thread
-from dynrnn_kernels.update import IDENTITY, Draws, Problem, State, run_updates
-
-SIZES = [(3, 50, 16, 200), (20, 100, 16, 200)]
-ALPHA, RATE = 0.15, 1e-3
+SIZES = [(3, 50, 16, 200), (20, 100, 16, 200), (30, 500, 16, 200), (30, 500, 256, 200), (64, 1000, 64, 500)]
+QUICK = [(3, 50, 16, 20), (20, 100, 16, 20)]
+COUNTED = 16    # operations per M H B T and update; see the last line that is printed
 
 
-def start(M: int, H: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Parameters of a clipped shallow PLRNN, float32."""
-    g = np.random.default_rng(seed)
-    shapes = {"a": (M,), "W1": (M, H), "W2": (H, M), "h1": (M,), "h2": (H,)}
-    out = {k: (g.uniform(-1, 1, s) / np.sqrt(s[-1])).astype(np.float32) for k, s in shapes.items()}
-    return out | {"a": np.full(M, 0.95, np.float32)}
+@dataclass
+class Settings:
+    quick: bool = False
+    """Small sizes and few repeats, to see that it runs."""
+    compile: bool = False
+    """Add torch.compile of the step."""
+    seconds: float = 0.5
+    """Time that one turn of one contestant takes, about."""
+    turns: int = 7
 
 
-def ours(M: int, H: int, B: int, T: int, x: np.ndarray) -> Callable[[int], float]:
-    p = start(M, H)
-    map = AdditiveMap(phi="clipped", **{k: torch.tensor(v)[None] for k, v in p.items()})
-    flat, lay = pack(map).numpy(), layout_of(map)
-    P = flat.shape[1]
-    ones = np.ones((1, T), np.float32)
-    problem = Problem(
-        fill=np.arange(P), constant=np.zeros(P, np.float32), observation=IDENTITY, obs_weight=0, obs_bias=-1, data=x[None],
-        inputs=np.zeros((1, len(x), 0), np.float32), has_missing=False, channel_mean=np.zeros((1, M), np.float32),
-        noise_level=np.zeros(1, np.float32), gate=ones, unit=np.ones(M, np.float32), trainable=np.ones(P, np.float32),
-        decay=np.zeros((1, P), np.float32), decay_to=np.zeros(P, np.float32), condition=np.zeros(1, np.float32),
-        clip=np.full(1, np.inf, np.float32), max_refused=20,
-    )
-    ints = [np.zeros(1, np.int64) for _ in range(4)]
-    state = State(flat.copy(), np.zeros_like(flat), np.zeros_like(flat), ints[0], np.ones(1, bool), *ints[1:])
-    g = np.random.default_rng(1)
-
-    def run(n: int) -> float:
-        windows = np.zeros((n, 1, B, 2), np.int64)
-        windows[..., 1] = g.integers(0, len(x) - T, (n, 1, B))
-        draws = Draws(windows, np.empty((0, 1, T + 1, B, M), np.float32), np.full((n, 1), ALPHA, np.float32), np.full((n, 1), RATE))
-        with one_blas_thread():
-            began = time.perf_counter()
-            run_updates(lay, problem, state, draws, T, np.empty((n, 1)), np.empty((n, 1)))
-            return (time.perf_counter() - began) / n
-
-    return run
-
-
-def eager(M: int, H: int, B: int, T: int, x: np.ndarray) -> Callable[[int], float]:
-    p = {k: torch.nn.Parameter(torch.tensor(v)) for k, v in start(M, H).items()}
-    optimiser = torch.optim.RAdam(p.values(), lr=RATE)
-    data = torch.tensor(x)
-    span = torch.arange(T + 1)
-
-    def run(n: int) -> float:
-        began = time.perf_counter()
-        for _ in range(n):
-            window = data[torch.randint(0, len(data) - T, (B, 1)) + span]
-            z, loss = window[:, 0], 0.0
-            for t in range(T):
-                z = z + ALPHA * (window[:, t] - z)
-                v = z @ p["W2"].T
-                z = p["a"] * z + (torch.relu(v + p["h2"]) - torch.relu(v)) @ p["W1"].T + p["h1"]
-                loss = loss + (z - window[:, t + 1]).square().sum()
-            loss = loss / (B * T * M)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        return (time.perf_counter() - began) / n
-
-    return run
-
-
-def jax_scan(M: int, H: int, B: int, T: int, x: np.ndarray) -> Callable[[int], float] | None:
-    try:
-        import jax
-        import jax.numpy as jnp
-    except ImportError:
-        return None
-
-    def loss(p, window):                                   # window [T + 1, B, M]
-        def body(z, pair):
-            now, after = pair
-            z = z + ALPHA * (now - z)
-            v = z @ p["W2"].T
-            z = p["a"] * z + (jax.nn.relu(v + p["h2"]) - jax.nn.relu(v)) @ p["W1"].T + p["h1"]
-            return z, jnp.square(z - after).sum()
-
-        _, errors = jax.lax.scan(body, window[0], (window[:-1], window[1:]))
-        return errors.sum() / (B * T * M)
-
-    gradient = jax.jit(jax.value_and_grad(loss))
-    p = {k: jnp.asarray(v) for k, v in start(M, H).items()}
-    window = jnp.asarray(x[: B * (T + 1)].reshape(B, T + 1, M).transpose(1, 0, 2))
-    jax.block_until_ready(gradient(p, window))
-
-    def run(n: int) -> float:
-        began = time.perf_counter()
-        for _ in range(n):
-            jax.block_until_ready(gradient(p, window))
-        return (time.perf_counter() - began) / n
-
-    return run
-
-
-def main() -> None:
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, numba {numba.__version__}")
-    print("| M | H | batch | T | ours, update [ms] | eager torch, update [ms] | ratio | JAX scan, gradient alone [ms] | ratio |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for M, H, B, T in SIZES:
-        x = np.cumsum(np.random.default_rng(2).standard_normal((20_000, M)), 0).astype(np.float32)
-        x = (x - x.mean(0)) / x.std(0)
-        runs = {"ours": (ours(M, H, B, T, x), 100), "eager": (eager(M, H, B, T, x), 5), "jax": (jax_scan(M, H, B, T, x), 30)}
-        times: dict[str, list[float]] = {k: [] for k in runs}
-        for repeat in range(8):                            # in turns, so that a busy moment of the machine meets them all
-            for name, (run, n) in runs.items():
-                if run is not None:
-                    took = run(n)
-                    if repeat:                             # the first compiles and warms up
-                        times[name].append(1e3 * took)
-        a, b = statistics.median(times["ours"]), statistics.median(times["eager"])
-        c = statistics.median(times["jax"]) if times["jax"] else float("nan")
-        print(f"| {M} | {H} | {B} | {T} | {a:.3f} | {b:.2f} | {b / a:.1f}x | {c:.2f} | {c / a:.1f}x |")
+def main(settings: Settings) -> None:
+    print(header())
+    rates = product_rate(repeats=3 if settings.quick else 15)
+    peak = max(rates.values())
+    print(f"float32 matrix product 1024^3, all threads: {', '.join(f'{name} {rate:.0f} GFLOP/s' for name, rate in rates.items())}\n")
+    peers = {"eager torch": eager, "torch.compile": compiled_step, "JAX": jax_scan}
+    if not settings.compile:
+        del peers["torch.compile"]
+    columns = [c for name in peers for c in (f"{name}, {'gradient alone' if name == 'JAX' else 'update'} [ms]", "ratio")]
+    print(title("M", "H", "batch", "T", "ours, update [ms]", *columns, "ours [GFLOP/s]", "of matrix product"))
+    worst, spread = 0.0, 0.0
+    for M, H, B, T in QUICK if settings.quick else SIZES:
+        x = series(M)
+        runs = {"ours": ours(M, H, B, T, x)} | {name: make(M, H, B, T, x) for name, make in peers.items()}
+        times = in_turns(runs, seconds=0.05 if settings.quick else settings.seconds, turns=2 if settings.quick else settings.turns)
+        mine = times.pop("ours")
+        cells = [c for t in times.values() for c in (number(t.ms), ratio(t.ms, mine.ms))]
+        rate = COUNTED * M * H * B * T / mine.ms / 1e6
+        print(row(M, H, B, T, number(mine.ms), *cells, number(rate), f"{100 * rate / peak:.0f} %"), flush=True)
+        found = [t for t in times.values() if t.ms == t.ms]
+        worst = max([worst] + [abs(t.first_loss / mine.first_loss - 1) for t in found])
+        spread = max([spread, mine.spread] + [t.spread for t in found])
+    said = "agree" if worst < 1e-4 else "DIFFER"
+    print(f"\nfirst losses {said}: largest relative difference {worst:.1e}; quartiles of a time lie at most {100 * spread:.0f} % of it apart")
+    print(f"GFLOP/s counts {COUNTED} M H B T operations an update. Our kernel's own products are 14 of them: 4 forward, 2 computed again, 4 for the")
+    print("adjoint, 4 for the gradients of W1 and W2; its rate in these is 14/16 of what stands above.")
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Settings))

@@ -21,6 +21,7 @@ _PUBLIC = {
     "ShallowPLRNN": "dynrnn.models",
     "DendriticPLRNN": "dynrnn.models",
     "MODELS": "dynrnn.models",
+    "average": "dynrnn.models",
     "generate": "dynrnn.models",
     "forecast": "dynrnn.models",
     "save": "dynrnn.models.storage",
@@ -81,7 +82,7 @@ if TYPE_CHECKING:
     from dynrnn.analysis.reconstruction import PRESETS, evaluate, score_table
     from dynrnn.data import as_recording, load_dataset, read_recording, split
     from dynrnn.errors import ArgumentError, DatasetError, DynrnnError, FileFormatError, RecordingError, RunFolderError, UnknownNameError
-    from dynrnn.models import ALRNN, MODELS, PLRNN, DendriticPLRNN, ShallowPLRNN, forecast, generate
+    from dynrnn.models import ALRNN, MODELS, PLRNN, DendriticPLRNN, ShallowPLRNN, average, forecast, generate
     from dynrnn.models.storage import load, save
     from dynrnn.reporting import report
     from dynrnn.results import read_results

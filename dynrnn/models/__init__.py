@@ -1,6 +1,7 @@
 """Models: one file a family, all on the additive map; observation models, free running, ensembles."""
 
 from dynrnn.models.alrnn import ALRNN
+from dynrnn.models.averaging import average
 from dynrnn.models.base import AdditiveModel
 from dynrnn.models.dendritic import DendriticPLRNN
 from dynrnn.models.ensemble import concat_models, select_model
@@ -11,6 +12,6 @@ from dynrnn.models.shallow import ShallowPLRNN
 from dynrnn.models.unwrap import model_of
 
 __all__ = [
-    "ALRNN", "MODELS", "PLRNN", "AdditiveModel", "DendriticPLRNN", "ShallowPLRNN", "concat_models", "forecast", "generate",
+    "ALRNN", "MODELS", "PLRNN", "AdditiveModel", "DendriticPLRNN", "ShallowPLRNN", "average", "concat_models", "forecast", "generate",
     "model_class", "model_of", "select_model",
 ]

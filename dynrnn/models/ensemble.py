@@ -13,8 +13,8 @@ from dynrnn.models.base import AdditiveModel
 Model = TypeVar("Model", bound=AdditiveModel)
 
 
-def _with_state(like: Model, state: dict[str, torch.Tensor], n_fits: int) -> Model:
-    config: dict[str, Any] = like.config() | {"n_fits": n_fits}
+def model_with(like: Model, config: dict[str, Any], state: dict[str, torch.Tensor]) -> Model:
+    """A model of the class of ``like`` with these constructor arguments and this state."""
     out = type(like)(**config)
     for name, value in state.items():
         owner = dict(out.named_parameters()).get(name)
@@ -32,7 +32,7 @@ def select_model(model: Model, fit: int | Sequence[int]) -> Model:
     for k in wanted:
         check_int("fit", k, low=0, high=model.n_fits - 1)
     index = torch.tensor(wanted)
-    return _with_state(model, {name: value[index] for name, value in model.state_dict().items()}, len(wanted))
+    return model_with(model, model.config() | {"n_fits": len(wanted)}, {name: value[index] for name, value in model.state_dict().items()})
 
 
 def concat_models(models: Sequence[Model]) -> Model:
@@ -48,6 +48,7 @@ def concat_models(models: Sequence[Model]) -> Model:
         if wrong:
             raise ArgumentError(f"model {i} differs from model 0 in {', '.join(wrong)}; only models of one shape make an ensemble.")
     states = [m.state_dict() for m in models]
-    return _with_state(first, {name: torch.cat([s[name] for s in states]) for name in states[0]}, sum(m.n_fits for m in models))
+    config = first.config() | {"n_fits": sum(m.n_fits for m in models)}
+    return model_with(first, config, {name: torch.cat([s[name] for s in states]) for name in states[0]})
 
 

@@ -1,0 +1,116 @@
+"""Compiles what choose() picks for compute capability 9.0, on a machine without a GPU, and prints what ptxas made of it, a JSON object a kernel.
+
+    python tests/kernels/triton_aot.py few|all
+
+The launching code runs as it is, on CPU tensors; only the last step, Triton's own launch, stops after compiling. In a process of its own: the
+kernels must not have been imported for the interpreter.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from itertools import product
+from pathlib import Path
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+from triton.runtime.jit import JITFunction
+
+from dynrnn_kernels.additive import AdditiveMap
+from dynrnn_kernels.additive import triton as kernels
+from dynrnn_kernels.additive.layout import layout_of, pack
+
+CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+SIZES = [(3, 50), (20, 100), (30, 500), (64, 1000)]
+FEW = [
+    (3, 50, "clipped", 1, torch.float32), (3, 50, "clipped", 16, torch.float32), (20, 100, "relu", 16, torch.float64),
+    (20, 100, "clipped", 40_000, torch.float32), (64, 1000, "relu", 16, torch.float32),
+]
+compiled: list = []
+
+
+class Device:
+    """Stands in for the driver of a card that is not there."""
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+    def get_current_target(self) -> GPUTarget:
+        return GPUTarget("cuda", 90, 32)
+
+
+def compile_only(run):
+    def instead(self, *args, grid, warmup, **kwargs):
+        compiled.append((self.fn.__name__, run(self, *args, grid=grid, warmup=True, **kwargs)))
+
+    return instead
+
+
+def zero_map(M: int, H: int, phi: str, w2: str, K: int, dense_A: bool, dtype: torch.dtype) -> AdditiveMap:
+    def zeros(*shape: int) -> torch.Tensor:
+        return torch.zeros(1, *shape, dtype=dtype)
+
+    basis = "basis" in phi
+    return AdditiveMap(
+        a=zeros(M), W1=zeros(M, H), h1=zeros(M), phi=phi, w2=w2, A=zeros(M, M) if dense_A else None, W2=zeros(H, M) if w2 == "dense" else None,
+        h2=None if basis else zeros(H), C=zeros(M, K) if K else None, D=zeros(H, K) if K else None,
+        slope=zeros(20) if basis else None, threshold=zeros(H, 20) if basis else None,
+    )
+
+
+def resources(kernel) -> dict[str, int]:
+    """Registers, stack (spilled values are there too) and shared memory."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(kernel.asm["cubin"])
+        file.flush()
+        text = subprocess.run([CUOBJDUMP, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
+    registers, stack, local = (int(re.search(rf"{name}:(\d+)", text)[1]) for name in ("REG", "STACK", "LOCAL"))
+    return {"registers": registers, "stack": stack + local, "shared": kernel.metadata.shared}
+
+
+def report(map: AdditiveMap, B: int, precision: str = "ieee") -> None:
+    """Compile every kernel that a forward, a reverse pass and the norms of B sequences of two steps would launch."""
+    lay, flat = layout_of(map), pack(map)
+    M, N = lay.M, 2 * B
+    rows = torch.stack([torch.arange(B) * 2, torch.full((B,), 2)], 1)
+    z0, x, u = flat.new_zeros(1, B, M), flat.new_zeros(1, N, M), flat.new_zeros(1, N, lay.K)
+    config = kernels.choose(lay, B, 1, flat.dtype, precision)
+    kernels.forward(flat, lay, z0, x, x, u, rows, x, precision=precision)
+    kernels.backward(flat, lay, z0, x, x, u, rows, x, x, precision=precision)
+    kernels.spectral_norms(flat, lay, x, u)
+    case = f"M={M} H={lay.H} phi={map.phi} w2={map.w2} K={lay.K} A={map.A is not None} {flat.dtype} {precision} {tuple(config)}"
+    for name, kernel in compiled:
+        print(json.dumps({"case": case, "kernel": name, "B": B, "hash": kernel.hash, **resources(kernel)}), flush=True)
+    compiled.clear()
+
+
+def main(which: str) -> None:
+    driver.set_active(Device())
+    JITFunction.run = compile_only(JITFunction.run)
+    if which == "few":
+        for M, H, phi, B, dtype in FEW:
+            report(zero_map(M, H, phi, "dense", 0, False, dtype), B)
+        report(zero_map(20, 2, "relu", "selection", 0, True, torch.float32), 16)
+        return
+    for (M, H), phi, precision in product(SIZES, ("clipped", "relu"), kernels.PRECISIONS):
+        for K, dense_A in ((0, False), (3, True)):
+            report(zero_map(M, H, phi, "dense", K, dense_A, torch.float32), 600_000 // M, precision)
+    for M, w2, B, dtype in product((3, 20, 64), ("identity", "selection", "centring"), (16, 60_000), (torch.float32, torch.float64)):
+        report(zero_map(M, max(1, M // 10) if w2 == "selection" else M, "relu", w2, 2, True, dtype), B)
+    for (M, H), phi, dtype in product([*SIZES, (20, 50), (128, 500)], ("clipped", "relu", "clipped_basis", "tanh"), (torch.float32, torch.float64)):
+        if M <= 64 or dtype == torch.float32:
+            for K, dense_A in ((0, False), (3, True)):
+                report(zero_map(M, H, phi, "dense", K, dense_A, dtype), 16)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -24,6 +24,8 @@ from dynrnn.training.loop import Options, train
 from dynrnn.training.regularisation import Regularisation
 from dynrnn.training.run import Run
 
+TRAINING_BACKENDS = ("cpu", "reference")
+
 
 def fit(
     model: AdditiveModel,
@@ -66,7 +68,7 @@ def fit(
     gradient_clip : largest norm of a fit's gradient; no clipping by default.
     standardise : train on channels scaled to mean 0 and sd 1 (constants from this recording, kept in the model); results stay in your units.
     max_refused : a step that is not finite is refused; so many in a row stop that fit, with a status, and the others go on.
-    backend : ``cpu`` (compiled) or ``reference`` (plain torch, slow); default by device and the environment's DYNRNN_BACKEND.
+    backend : ``cpu`` (compiled) or ``reference`` (plain torch, slow); default the environment's DYNRNN_BACKEND, else ``cpu``. It is kept in the config.
     n_threads : threads; default all cores that there is work for. Results do not depend on it.
 
     ``learning_rate``, ``alpha``, ``noise``, ``gradient_clip`` and the regularisers' weights may each be one value per fit (an array).
@@ -100,6 +102,9 @@ def fit(
         raise ArgumentError(f"keep must be 'last' or 'best', got {keep!r}.")
     if keep == "best" and validation is None:
         raise ArgumentError("keep='best' needs a validation recording to choose by; split one off with dr.split(recording).")
+    chosen = backend or os.environ.get("DYNRNN_BACKEND") or "cpu"
+    if chosen not in TRAINING_BACKENDS:
+        raise ArgumentError(f"backend must be one of {TRAINING_BACKENDS} for training, got {chosen!r}; other backends run single forced sequences.")
     if forcing.n_forced is not None:
         check_int("n_forced", forcing.n_forced, low=0, high=model.latent_dim)
     F = model.n_fits
@@ -118,13 +123,13 @@ def fit(
         forcing=forcing, n_updates=n_updates, sequence_length=sequence_length, batch_size=batch_size, learning_rate=(start, end),
         noise=per_fit("noise", noise, F, low=0.0), regularisation=regularisation, gradient_clip=per_fit("gradient_clip", gradient_clip, F, low=0.0),
         max_refused=max_refused, validate_every=validate_every or max(1, n_updates // 20), progress=progress, random_state=random_state,
-        backend=backend, n_threads=n_threads,
+        backend=chosen, n_threads=n_threads,
     )
     config: dict[str, Any] = {
         "model": model.family, "model_config": model.config(), "forcing": {"scheme": type(forcing).__name__, **_plain(asdict(forcing))},
         "n_updates": n_updates, "sequence_length": sequence_length, "batch_size": batch_size, "learning_rate": _plain([start, end]),
         "noise": _plain(options.noise), "regularisation": _plain(asdict(regularisation)), "gradient_clip": _plain(options.gradient_clip),
-        "standardise": standardise, "keep": keep, "random_state": random_state, "recording": _plain(dict(recording.attrs)),
+        "standardise": standardise, "keep": keep, "backend": chosen, "random_state": random_state, "recording": _plain(dict(recording.attrs)),
     }
     folder = None if out is None else RunFolder.create(out, config)                 # an output folder in use is refused before any work
 

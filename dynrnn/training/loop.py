@@ -22,7 +22,7 @@ from dynrnn.training.norms import JACOBIAN_NORMS, jacobian_upper_bound
 from dynrnn.training.parameters import FlatParameters, flat_parameters, read, write
 from dynrnn.training.regularisation import Regularisation
 from dynrnn.training.status import Status
-from dynrnn_kernels.additive import choose_backend, jacobian
+from dynrnn_kernels.additive import jacobian
 from dynrnn_kernels.additive.cpu import ROWS
 from dynrnn_kernels.blas import one_blas_thread
 from dynrnn_kernels.update import AFFINE, IDENTITY, Draws, Problem, State, run_updates, run_updates_reference
@@ -51,7 +51,7 @@ class Options:
     validate_every: int
     progress: bool
     random_state: int
-    backend: str | None
+    backend: str
     n_threads: int | None
 
 
@@ -222,7 +222,7 @@ def train(model: AdditiveModel, recording: xr.Dataset, validation: xr.Dataset | 
     adaptive = AdaptiveAlpha(model, options.forcing, problem, sampler, T) if isinstance(options.forcing, AdaptiveTeacherForcing) else None
     validator = None if validation is None else Validator(model, validation)
     history = History(options.n_updates, F)
-    compiled = choose_backend(torch.device("cpu"), options.backend) == "cpu"
+    compiled = options.backend == "cpu"
     template = model.additive_map()
     start, end = options.learning_rate
     ratio = end / start
@@ -270,7 +270,8 @@ def train(model: AdditiveModel, recording: xr.Dataset, validation: xr.Dataset | 
     status = np.where(state.active, Status.FINISHED.value, stopped).astype(object)
     coords = {"fit": fits}
     return Trained(
-        last=copy.deepcopy(model), best=best, history=history.dataset(fits, {} if validator is None else validator.scores),
+        last=copy.deepcopy(model), best=best,
+        history=history.dataset(fits, {} if validator is None else validator.scores).assign_attrs(backend=options.backend),
         status=xr.DataArray(status, dims="fit", coords=coords, attrs={"long_name": "how the fit ended"}),
         refused=xr.DataArray(state.refused.copy(), dims="fit", coords=coords, attrs={"long_name": "steps refused as not finite"}),
     )

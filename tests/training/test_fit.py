@@ -67,6 +67,7 @@ def test_a_bad_recording_is_refused_before_any_work(x, words, tmp_path):
         ({"keep": "best"}, "validation"),
         ({"forcing": dr.GeneralizedTeacherForcing(0.1, n_forced=3)}, "n_forced"),
         ({"random_state": -3}, "random_state"),
+        ({"backend": "triton"}, "backend"),
     ],
 )
 def test_bad_arguments_are_named(options, word):

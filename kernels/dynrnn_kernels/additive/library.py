@@ -5,6 +5,8 @@ They carry no gradient of their own (``operator.py`` has it); all tensors are pa
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 from typing import Any
 
@@ -16,7 +18,7 @@ from dynrnn_kernels.additive import cpu
 from dynrnn_kernels.additive.layout import Layout
 from dynrnn_kernels.errors import KernelError
 
-BACKENDS = ("reference", "cpu")
+BACKENDS = ("reference", "cpu", "triton")
 ARGUMENTS = "Tensor flat, Tensor z0, Tensor target, Tensor weight, Tensor u, Tensor rows"
 ROWS_AT = 5
 
@@ -28,29 +30,48 @@ backward: Any = torch.ops.dynrnn.additive_backward
 
 
 def choose_backend(device: torch.device, backend: str | None = None) -> str:
-    """The backend to use: the argument, else the environment's DYNRNN_BACKEND, else ``cpu`` on a CPU and ``reference`` elsewhere."""
-    wanted = backend or os.environ.get("DYNRNN_BACKEND") or ("cpu" if device.type == "cpu" else "reference")
+    """The backend to use: the argument, else the environment's DYNRNN_BACKEND, else ``cpu`` on a CPU, ``triton`` on CUDA where it is installed,
+    and ``reference`` elsewhere. On a CPU ``triton`` runs in Triton's interpreter, for tests: it wants TRITON_INTERPRET=1 and is slow.
+    """
+    installed = importlib.util.find_spec("triton") is not None
+    by_device = {"cpu": "cpu", "cuda": "triton" if installed else "reference"}.get(device.type, "reference")
+    wanted = backend or os.environ.get("DYNRNN_BACKEND") or by_device
     if wanted not in BACKENDS:
         raise KernelError(f"backend must be one of {BACKENDS}, got {wanted!r}")
     if wanted == "cpu" and device.type != "cpu":
         raise KernelError(f"backend 'cpu' needs tensors on the CPU, these are on {device}; move them there or name another backend")
+    if wanted == "triton" and not installed:
+        raise KernelError("backend 'triton' needs the package triton, which is not installed here; name another backend, or install it")
+    if wanted == "triton" and device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise KernelError("backend 'triton' needs tensors on a CUDA device, these are on the CPU; move them there, or name backend 'cpu'")
     return wanted
 
 
+def _device_kernels() -> Any:
+    """The Triton kernels, imported when they are first used."""
+    return importlib.import_module("dynrnn_kernels.additive.triton")
+
+
 def _arrays(*tensors: Tensor) -> list:
-    """Contiguous arrays, all of them: each other layout would be compiled anew."""
-    return [x.detach().contiguous().numpy() for x in tensors]
+    return [x.detach().numpy() for x in tensors]
 
 
 def _forward(flat: Tensor, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor, rows: Tensor, layout: list[int], backend: str) -> Tensor:
     out = torch.empty(target.shape, dtype=target.dtype, device=target.device)
-    arrays = _arrays(flat, z0, target, weight, u, rows, out)
+    given = [x.contiguous() for x in (flat, z0, target, weight, u, rows)]
+    if backend == "triton":
+        _device_kernels().forward(given[0], Layout(*layout), *given[1:], out)
+        return out
+    arrays = _arrays(*given, out)
     cpu.forward(arrays[0], Layout(*layout), *arrays[1:])
     return out
 
 
 def _backward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    *tensors, layout, _ = args
+    *tensors, layout, backend = args
+    tensors = [x.contiguous() for x in tensors]
+    if backend == "triton":
+        return _device_kernels().backward(tensors[0], Layout(*layout), *tensors[1:])
     flat, z0, target, _, u = tensors[:5]
     grad, gz0, gtarget, gu = (torch.zeros(x.shape, dtype=x.dtype, device=x.device) for x in (flat, z0, target, u))
     arrays = _arrays(*tensors, gz0, gtarget, gu, grad)
@@ -58,8 +79,9 @@ def _backward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return grad, gz0, gtarget, gu
 
 
-_library.impl("additive_forward", _forward, "CPU")
-_library.impl("additive_backward", _backward, "CPU")
+for _device in ("CPU", "CUDA"):
+    _library.impl("additive_forward", _forward, _device)
+    _library.impl("additive_backward", _backward, _device)
 
 
 @torch.library.register_fake("dynrnn::additive_forward")

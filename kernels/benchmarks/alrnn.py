@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import tyro
-from timing import header, in_turns, number, ratio, row, title  # pyright: ignore[reportMissingImports]
+from timing import header, in_turns, number, ratio, row, title
 
 import dynrnn as dr
 from dynrnn.training.draws import Sampler

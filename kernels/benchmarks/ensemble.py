@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numba
 import tyro
-from peers import ours, series  # pyright: ignore[reportMissingImports]
-from timing import header, in_turns, number, row, title  # pyright: ignore[reportMissingImports]
+from peers import ours, series
+from timing import header, in_turns, number, row, title
 
 SIZES = [(3, 50, 16, 200), (20, 100, 16, 200)]
 QUICK = [(3, 50, 16, 20)]

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import tyro
-from peers import ALPHA, make_draws, make_map, make_problem, start, torch_loss  # pyright: ignore[reportMissingImports]
-from timing import header, number, row, title  # pyright: ignore[reportMissingImports]
+from peers import ALPHA, make_draws, make_map, make_problem, start, torch_loss
+from timing import header, number, row, title
 
 from dynrnn_kernels.additive import forced_sequence
 from dynrnn_kernels.additive.layout import layout_of

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import tyro
-from peers import ALPHA, RATE, draw, ours, series, start  # pyright: ignore[reportMissingImports]
-from timing import Run, header, in_turns, number, ratio, row, title  # pyright: ignore[reportMissingImports]
+from peers import ALPHA, RATE, draw, ours, series, start
+from timing import Run, header, in_turns, number, ratio, row, title
 
 SIZES = [(3, 50, 16, 200), (20, 100, 16, 200), (30, 500, 16, 200)]
 QUICK = [(3, 50, 16, 20)]
@@ -37,7 +37,7 @@ class Settings:
 
 def by_neuralrnn(M: int, H: int, B: int, T: int, x: np.ndarray) -> Run | None:
     try:
-        import neuralrnn  # pyright: ignore[reportMissingImports]
+        import neuralrnn
     except ImportError:
         return None
     config = neuralrnn.AutoConfig.for_model("shallow_plrnn", input_dim=0, latent_dim=M, output_dim=M, hidden_dim=H, autonomous=True)

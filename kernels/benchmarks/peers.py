@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numba
 import numpy as np
 import torch
-from timing import Run  # pyright: ignore[reportMissingImports]
+from timing import Run
 
 from dynrnn_kernels.additive import AdditiveMap
 from dynrnn_kernels.additive.layout import layout_of, pack

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import tyro
-from peers import eager, ours, series  # pyright: ignore[reportMissingImports]
-from timing import header, in_turns, number, ratio, row, title  # pyright: ignore[reportMissingImports]
+from peers import eager, ours, series
+from timing import header, in_turns, number, ratio, row, title
 
 BASE = {"M": 20, "H": 100, "B": 16, "T": 200}
 VARIED = {"T": (100, 300, 1000, 3000, 10_000), "B": (1, 4, 8, 16, 64, 256), "H": (10, 30, 100, 300, 1000), "M": (3, 8, 20, 40, 64)}

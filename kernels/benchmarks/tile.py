@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numba import njit
-from timing import header  # pyright: ignore[reportMissingImports]
+from timing import header
 
 from dynrnn_kernels.additive.tile import ROWS, add_outer, product
 from dynrnn_kernels.blas import one_blas_thread

@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import tyro
-from peers import compiled_step, eager, jax_scan, ours, series  # pyright: ignore[reportMissingImports]
-from timing import header, in_turns, number, product_rate, ratio, row, title  # pyright: ignore[reportMissingImports]
+from peers import compiled_step, eager, jax_scan, ours, series
+from timing import header, in_turns, number, product_rate, ratio, row, title
 
 SIZES = [(3, 50, 16, 200), (20, 100, 16, 200), (30, 500, 16, 200), (30, 500, 256, 200), (64, 1000, 64, 500)]
 QUICK = [(3, 50, 16, 20), (20, 100, 16, 20)]

@@ -187,3 +187,11 @@ def test_an_unknown_backend_is_named():
     map, z0, target, weight, u = case()
     with pytest.raises(KernelError, match="backend must be one of"):
         forced_sequence(map, z0, target, weight, u, backend="gpu")
+
+
+def test_triton_wants_a_device(monkeypatch):
+    pytest.importorskip("triton")
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    map, z0, target, weight, u = case()
+    with pytest.raises(KernelError, match="CUDA device"):
+        forced_sequence(map, z0, target, weight, u, backend="triton")

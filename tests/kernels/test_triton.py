@@ -22,8 +22,9 @@ import triton.language as tl
 from triton.runtime.interpreter import InterpretedFunction
 from triton.runtime.jit import JITFunction
 
-from dynrnn_kernels.additive import jacobian, reference
+from dynrnn_kernels.additive import forced_sequence, jacobian, library, reference
 from dynrnn_kernels.additive.layout import layout_of, pack, unpack
+from dynrnn_kernels.errors import KernelError
 from tests.kernels.maps import ALL_KINDS, problem, random_map
 
 NAMES = [f"dynrnn_kernels.additive.triton{suffix}" for suffix in ("_cells", "_steps", "_gradient", "_norms", "")]
@@ -220,6 +221,22 @@ def test_spectral_norms(phi, w2, hidden, monkeypatch):
     assert (short <= (1 - along) / along * (values[..., 1] / values[..., 0]) ** (4 * (n - 1)) + 1e-12).all()
 
 
+def test_the_operator_runs_them(monkeypatch):
+    """Values, gradients and vmap by ``backend="triton"``, with sequences of unequal length."""
+    monkeypatch.setattr(library, "_device_kernels", lambda: kernels)
+    lengths = [3, 1, 5]
+    map, z0, target, weight, u, _ = packed(problem(4, "clipped", "dense", 2, False, F=2, B=3, T=5), lengths)
+    target = torch.nan_to_num(target)
+
+    def loss(z0, backend):
+        return forced_sequence(map, z0, target, weight, u, lengths=lengths, backend=backend).square().sum()
+
+    want = torch.func.grad(loss)(z0, "reference")
+    torch.testing.assert_close(torch.func.grad(loss)(z0, "triton"), want, rtol=1e-10, atol=1e-12)
+    both = torch.func.vmap(lambda z: torch.func.grad(loss)(z, "triton"))(torch.stack([-z0, z0]))
+    torch.testing.assert_close(both[1], want, rtol=1e-10, atol=1e-12)
+
+
 def test_the_rule_refuses_what_does_not_fit():
     def lay(M, H, w2="dense"):
         return layout_of(random_map(torch.Generator(), "relu", w2, 1, M, H, 0, False))
@@ -228,12 +245,12 @@ def test_the_rule_refuses_what_does_not_fit():
     assert kernels.choose(lay(64, 1000), 10_000, 1, torch.float32) == Config("stream", 16, 32, 8)
     assert kernels.choose(lay(64, 1000), 10_000, 1, torch.float64).rows == 1
     for size, dtype, most in ((lay(129, 5), torch.float32, 128), (lay(65, 5), torch.float64, 64), (lay(65, 65, "identity"), torch.float32, 64)):
-        with pytest.raises(ValueError, match=rf"M = {size.M} .* at most {most}"):
+        with pytest.raises(KernelError, match=rf"M = {size.M} .* at most {most}"):
             kernels.choose(size, 16, 1, dtype)
     assert kernels.choose(layout_of(random_map(torch.Generator(), "tanh", "identity", 1, 64, 64, 0, False)), 16, 1, torch.float64).hidden == 64
-    with pytest.raises(ValueError, match="must cover all 33 hidden positions"):
+    with pytest.raises(KernelError, match="must cover all 33 hidden positions"):
         kernels.settle(Config("lane", 1, 32, 1), lay(3, 33), 16, 1, torch.float32, "ieee")
-    with pytest.raises(ValueError, match="precision must be one of"):
+    with pytest.raises(KernelError, match="precision must be one of"):
         kernels.choose(lay(3, 5), 16, 1, torch.float32, "bf16")
 
 

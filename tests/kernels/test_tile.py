@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dynrnn_kernels.additive.tile import ROWS, add_outer, product
+from dynrnn_kernels.additive.tile import ROWS, add_outer, place, product
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-13)])
@@ -24,6 +24,15 @@ def test_products_at_every_size(dtype, tolerance):
             add_outer(A, B, out)
             np.testing.assert_allclose(out[: n * m], before[: n * m] + (A @ B.T).ravel(), rtol=tolerance, atol=20 * tolerance)
             assert (out[n * m :] == before[n * m :]).all()
+
+
+def test_place_writes_its_columns_alone():
+    g = np.random.default_rng(1)
+    source, into = g.standard_normal((5, ROWS)), g.standard_normal((5, 3 * ROWS + 3))
+    want = into.copy()
+    want[:, 5 : 5 + ROWS] = source
+    place(source, into, 5)
+    np.testing.assert_array_equal(into, want)
 
 
 def test_tiles_refuse_strided_arrays():

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from dynrnn_kernels.additive.tile import ROWS, add_outer, product
+from dynrnn_kernels.additive.tile import ROWS, add_outer, place, product
 
 BLOCK_NUMBERS = 16384  # hidden activations held at once in the reverse pass, so that they stay in the cache
 RELU, CLIPPED, BASIS, CLIPPED_BASIS, TANH, IDENTITY = range(6)
@@ -90,29 +90,35 @@ def activate(kind, slope, threshold, x, b, y):
 
 
 @njit(cache=True, nogil=True)
-def slopes(kind, slope, threshold, x, b, y, d, d2):
-    """d = dphi/dp and, for the clipped phi, d2 = dphi/dh2, with x and y as ``activate`` leaves them."""
+def back_through(kind, slope, threshold, x, b, y, q, total):
+    """From q = dL/dphi: x becomes dL/dp, and dL/dh2 is added to total; x and y come as ``activate`` leaves them."""
     zero, one = x.dtype.type(0), x.dtype.type(1)
     if kind == CLIPPED:
         for i in range(x.size):
-            d2[i] = one if x[i] + b[i] > zero else zero
-        for i in range(x.size):
-            d[i] = d2[i] - (one if x[i] > zero else zero)
+            upper = q[i] if x[i] + b[i] > zero else zero
+            lower = q[i] if x[i] > zero else zero
+            total[i] += upper
+            x[i] = upper - lower
     elif kind == RELU:
         for i in range(x.size):
-            d[i] = one if x[i] > zero else zero
+            x[i] = q[i] if x[i] > zero else zero
+            total[i] += x[i]
     elif kind == TANH:
         for i in range(x.size):
-            d[i] = one - y[i] * y[i]
+            x[i] = q[i] * (one - y[i] * y[i])
+            total[i] += x[i]
     elif kind == IDENTITY:
-        d[:] = one
+        for i in range(x.size):
+            x[i] = q[i]
+            total[i] += x[i]
     else:
         for i in range(x.size):
             base = one if kind == CLIPPED_BASIS and x[i] > zero else zero
             rise = zero
             for n in range(slope.size):
                 rise += slope[n] * ((one if x[i] > threshold[i // ROWS, n] else zero) - base)
-            d[i] = rise
+            x[i] = q[i] * rise
+            total[i] += x[i]
 
 
 @njit(cache=True, nogil=True)
@@ -207,24 +213,14 @@ def basis_gradient(kind, slope, threshold, x, q, gslope, gthreshold):
 
 @njit(cache=True, nogil=True)
 def steps_per_block(H):
-    """Steps whose hidden activations are held at once in the reverse pass."""
-    return max(1, min(64, BLOCK_NUMBERS // max(ROWS * H, 1)))
+    """Steps whose hidden activations are held at once in the reverse pass: at least 8, since sums over fewer columns are slow."""
+    return max(8, min(64, BLOCK_NUMBERS // max(ROWS * H, 1)))
 
 
 @njit(cache=True, nogil=True)
 def work_size(lay):
     """Numbers of scratch that ``chunk_backward`` wants."""
-    return 7 * lay.H * ROWS + (2 * lay.M + lay.K + 2 * lay.H) * steps_per_block(lay.H) * ROWS
-
-
-@njit(cache=True, nogil=True)
-def place(source, into, first):
-    """into[:, first:first + ROWS] = source. All loads come before the stores, so that the compiler may move a row at once."""
-    for h in range(source.shape[0]):
-        v0, v1, v2, v3 = source[h, 0], source[h, 1], source[h, 2], source[h, 3]
-        v4, v5, v6, v7 = source[h, 4], source[h, 5], source[h, 6], source[h, 7]
-        into[h, first], into[h, first + 1], into[h, first + 2], into[h, first + 3] = v0, v1, v2, v3
-        into[h, first + 4], into[h, first + 5], into[h, first + 6], into[h, first + 7] = v4, v5, v6, v7
+    return 5 * lay.H * ROWS + (2 * lay.M + lay.K + 2 * lay.H) * steps_per_block(lay.H) * ROWS
 
 
 @njit(cache=True, nogil=True)
@@ -253,10 +249,10 @@ def chunk_backward(flat, lay, zt, weight, gz, u, lam, gforced, keep_gforced, gu,
     slope, threshold = basis_of(flat, lay)
     gslope, gthreshold = basis_of(grad, lay)
     basis = lay.phi == BASIS or lay.phi == CLIPPED_BASIS
-    wide = 7 * H * ROWS
-    hidden = work[:wide].reshape((7, H, ROWS))
-    p, phi, d, d2, q, sum_h2 = hidden[0], hidden[1], hidden[3], hidden[4], hidden[5], hidden[6]
-    x, y, b, rise, rise2, dphi = p.reshape(p.size), phi.reshape(p.size), bias_of(flat, lay, hidden[2]), d.reshape(p.size), d2.reshape(p.size), q.reshape(p.size)
+    wide = 5 * H * ROWS
+    hidden = work[:wide].reshape((5, H, ROWS))
+    p, phi, q, sum_h2 = hidden[0], hidden[1], hidden[3], hidden[4]
+    x, y, b, dphi = p.reshape(p.size), phi.reshape(p.size), bias_of(flat, lay, hidden[2]), q.reshape(p.size)
     sum_h2[:] = 0
     sum_h21 = sum_h2.reshape(p.size)
     sum_a, sum_h1, extra, a = np.zeros((M, ROWS), kind), np.zeros((M, ROWS), kind), np.empty((M, ROWS), kind), np.empty((M, ROWS), kind)
@@ -284,16 +280,10 @@ def chunk_backward(flat, lay, zt, weight, gz, u, lam, gforced, keep_gforced, gu,
                 add_times(kept, lam1, gz1[t])
             hidden_drive(lay.w2, W2, D, zt[t], u[t], p)
             activate(lay.phi, slope, threshold, x, b, y)
-            slopes(lay.phi, slope, threshold, x, b, y, rise, rise2)
             product(W1T, gz[t], q)                                              # dL/dphi
             if basis:
                 basis_gradient(lay.phi, slope, threshold, x, dphi, gslope, gthreshold)
-            for i in range(x.size):                                             # p is free now and takes dL/dp
-                x[i] = dphi[i] * rise[i]
-            if lay.phi == CLIPPED:
-                add_times(dphi, rise2, sum_h21)
-            else:
-                add_to(x, sum_h21)
+            back_through(lay.phi, slope, threshold, x, b, y, dphi, sum_h21)     # p takes dL/dp
             add_to(gz1[t], sum_h11)
             add_times(gz1[t], zt1[t], sum_a1)
             k = (t - first) * ROWS

@@ -1,7 +1,7 @@
-"""Products of small matrices with a chunk of ROWS batch rows, their sums held in vector registers.
+"""Products of small matrices with a chunk of ROWS batch rows, their sums held in vector registers, and copies of chunks.
 
 BLAS spends as long on unpacking and dispatch as on the numbers at these sizes, and a plain loop is left to the compiler's luck; this
-says the vectors to it. Either function loops once over what is summed and keeps a few vectors of sums; they differ in what a vector is.
+says the vectors to it. Either product loops once over what is summed and keeps a few vectors of sums; they differ in what a vector is.
 A sum's order depends on its own numbers alone, not on the rows or matrices beside it. benchmarks/tile.py measures both against BLAS.
 """
 
@@ -117,10 +117,30 @@ def _outer_tile(height: int, width: int) -> Any:
     return tile
 
 
+def _row_copy() -> Any:
+    """A compiled function that says into[row, first : first + ROWS] = source[row] in one load and one store."""
+
+    @intrinsic
+    def copy(typing, source, row, into, first):
+        def build(context, builder, signature, args):
+            (left, result), vector, aligned = _arrays(context, builder, signature, args, (0, 2))
+            columns = builder.extract_value(result.shape, 1)
+            start = builder.gep(left.data, [builder.mul(args[1], columns.type(ROWS))])
+            end = builder.gep(result.data, [builder.add(builder.mul(args[1], columns), args[3])])
+            values = builder.load(builder.bitcast(start, vector.as_pointer()), align=aligned)
+            builder.store(values, builder.bitcast(end, vector.as_pointer()), align=aligned)
+            return context.get_dummy_value()
+
+        return types.void(source, row, into, first), build
+
+    return copy
+
+
 # ten sums fill the 16 registers of the smallest supported machines well; the others are for what is left over
 _product_10, _product_5, _product_4, _product_3, _product_2, _product_1 = (_product_tile(n) for n in (10, 5, 4, 3, 2, 1))
 _outer_5x2, _outer_4x2, _outer_3x2, _outer_2x2, _outer_1x2 = (_outer_tile(n, 2) for n in (5, 4, 3, 2, 1))
 _outer_1x1 = _outer_tile(1, 1)
+_copy_row = _row_copy()
 
 
 @njit(cache=True, nogil=True)
@@ -167,3 +187,10 @@ def add_outer(A, B, out):
     if m % 2:
         for i in range(n):
             _outer_1x1(A, i, B, m - 1, out)
+
+
+@njit(cache=True, nogil=True)
+def place(source, into, first):
+    """into[:, first : first + ROWS] = source [n, ROWS], both contiguous."""
+    for row in range(source.shape[0]):
+        _copy_row(source, row, into, first)

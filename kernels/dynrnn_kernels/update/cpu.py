@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import get_num_threads, njit, prange
 
-from dynrnn_kernels.additive.cpu import chunk_backward, chunk_forward, place, spread, work_size
-from dynrnn_kernels.additive.tile import ROWS, add_outer, product
+from dynrnn_kernels.additive.cpu import chunk_backward, chunk_forward, spread, work_size
+from dynrnn_kernels.additive.tile import ROWS, add_outer, place, product
 from dynrnn_kernels.radam.cpu import radam_step
 from dynrnn_kernels.update.problem import AFFINE, BAD_GRADIENT, BAD_STEP
 

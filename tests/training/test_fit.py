@@ -10,8 +10,9 @@ import torch
 import xarray as xr
 
 import dynrnn as dr
-from dynrnn.analysis.reconstruction import score_orbits
 from dynrnn.errors import ArgumentError, RecordingError, RunFolderError
+from dynrnn.training.loop import Validator
+from dynrnn.training.parameters import read
 
 SETTINGS = {"n_updates": 12, "sequence_length": 10, "batch_size": 4, "progress": False, "random_state": 0}
 
@@ -112,9 +113,9 @@ def test_the_best_on_validation_is_the_minimum_of_its_history():
     scores = run.history.validation.dropna("update")
     assert scores.update.values.tolist() == [10, 20, 30, 40, 50, 60]
     assert run.best is not None
-    orbits = dr.generate(run.best, held.sizes["time"], initial=held, transient=held.sizes["time"] // 4).observed.values
-    again = score_orbits([held.observed.values[0]], orbits, "dynrnn-1", n_null=0).d_stsp.values
-    np.testing.assert_array_equal(again, scores.min("update").values)
+    again = Validator(run.best, held)
+    again(0, read(run.best))
+    np.testing.assert_array_equal(again.scores[0], scores.min("update").values)
     for name, value in run.best.state_dict().items():
         assert torch.equal(value, m.state_dict()[name])
 

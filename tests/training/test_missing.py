@@ -21,7 +21,7 @@ def problem_of(family, x):
     options = Options(
         forcing=dr.GeneralizedTeacherForcing(0.3), n_updates=1, sequence_length=T, batch_size=B, learning_rate=(np.ones(1), np.ones(1)),
         noise=np.full(1, 0.5), regularisation=dr.Regularisation(), gradient_clip=np.full(1, np.inf), max_refused=1, validate_every=1,
-        progress=False, random_state=0, backend=None, n_threads=None,
+        progress=False, random_state=0, backend="reference", n_threads=None,
     )
     flat, problem = build_problem(model, dr.as_recording(x), options)
     return model, flat, problem, build_state(model).theta[0]

@@ -45,6 +45,8 @@ def main(settings: Settings) -> None:
     fitted = time.perf_counter()
     print(run)
     judge(run, test, reference, training, dr.PRESETS["gtf-2023"])
+    together = dr.evaluate(dr.average(run), test, reference=reference, preset="gtf-2023")
+    print(f"the mean of the {settings.fits} maps, as one model: D_stsp {float(together.d_stsp[0]):.3f}, D_H {float(together.d_hellinger[0]):.3f}")
     path = dr.report(settings.out)
     done = time.perf_counter()
     print(f"data {ready - began:.0f} s, fit {fitted - ready:.0f} s (first use compiles the kernels), judging and report {done - fitted:.0f} s")

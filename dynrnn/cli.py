@@ -38,6 +38,8 @@ class Fit:
     """Published initialisation; each family has its default."""
     fits: int = 4
     """Members of the ensemble, trained side by side."""
+    average: bool = False
+    """Average the fits' maps into one model, too: saved as checkpoints/average, and judged beside them. Its free runs hold where single fits are lost."""
     forcing: Literal["gtf", "adaptive", "sparse", "free"] = "gtf"
     alpha: float = 0.15
     """Strength of gtf; with --alpha-end the strength at the start."""
@@ -88,6 +90,8 @@ class Fit:
         if self.validate or self.keep == "best":
             training, validation = dr.split(training, train=0.9)
         model = self.build(training)
+        if self.average:
+            dr.average(model)                                                   # a model that has no average is told before the fit, not after
         run = dr.fit(
             model, training, forcing=self.forcing_scheme(), n_updates=self.updates, sequence_length=self.sequence_length,
             batch_size=self.batch_size, learning_rate=self.learning_rate, validation=validation, out=self.out, progress=self.progress,
@@ -95,7 +99,13 @@ class Fit:
             gradient_clip=float("inf") if self.gradient_clip is None else self.gradient_clip,
             regularisation=dr.Regularisation(latent=self.latent_regularisation, observation=self.observation_regularisation),
         )
-        judge(run, test, reference, training, preset)
+        orbit, scores = judge(run, test, reference, training, preset)
+        run.store(test_data=test, generated=orbit, metrics=scores)
+        if self.average:
+            together = dr.average(run)
+            dr.save(together, self.out / "checkpoints" / "average")
+            print(f"\nthe mean of the {self.fits} maps, as one model")
+            run.store(metrics_average=judge(together, test, reference, training, preset)[1])
         print(run)
         print(f"report: {dr.report(self.out)}")
 
@@ -148,17 +158,16 @@ class Fit:
         return dr.GeneralizedTeacherForcing(alpha=self.alpha if self.alpha_end is None else (self.alpha, self.alpha_end))
 
 
-def judge(run: Any, test: Any, reference: Any, training: Any, preset: Any) -> Any:
-    """Scores of a run with floors and nulls, printed and stored with the orbit that they were taken from."""
+def judge(model: Any, test: Any, reference: Any, training: Any, preset: Any) -> tuple[Any, Any]:
+    """The orbit of a model or run along the test recording, and its scores with floors and nulls, which are printed."""
     import dynrnn as dr
 
     longest = int(test.n_time.max())
     transient = 0 if "inputs" in test else round(preset.transient_fraction * longest)
-    orbit = dr.generate(run, longest, initial=test, transient=transient)
-    scores = dr.evaluate(run, test, reference=reference, preset=preset, training=training, generated=orbit)
+    orbit = dr.generate(model, longest, initial=test, transient=transient)
+    scores = dr.evaluate(model, test, reference=reference, preset=preset, training=training, generated=orbit)
     print(dr.score_table(scores))
-    run.store(test_data=test, generated=orbit, metrics=scores)
-    return scores
+    return orbit, scores
 
 
 @dataclass

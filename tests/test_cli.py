@@ -14,7 +14,7 @@ SMALL = ["--updates", "20", "--sequence-length", "20", "--fits", "2", "--hidden-
 def test_fit_judges_stores_and_reports(tmp_path, capsys):
     t = 0.1 * np.arange(1500)
     np.save(tmp_path / "x.npy", np.stack([np.sin(t), np.cos(0.7 * t)], 1) + 0.01 * np.random.default_rng(0).standard_normal((1500, 2)))
-    main(["fit", str(tmp_path / "x.npy"), "--dt", "0.1", "--out", str(tmp_path / "run"), *SMALL])
+    main(["fit", str(tmp_path / "x.npy"), "--dt", "0.1", "--out", str(tmp_path / "run"), "--average", *SMALL])
     printed = capsys.readouterr().out
     assert "D_stsp" in printed
     assert "report.html" in printed
@@ -23,6 +23,8 @@ def test_fit_judges_stores_and_reports(tmp_path, capsys):
     assert tree["observed_data"].sizes["time"] == 1200
     assert tree["test_data"].sizes["time"] == 300
     assert tree["metrics"].d_stsp.sizes == {"fit": 2}
+    assert tree["metrics_average"].d_stsp.sizes == {"fit": 1}
+    assert dr.load(tmp_path / "run" / "checkpoints" / "average").hidden_dim == 10
     page = (tmp_path / "run" / "report.html").read_text()
     assert "<img" in page
     (tmp_path / "run" / "report.html").unlink()
@@ -38,6 +40,7 @@ def test_fit_judges_stores_and_reports(tmp_path, capsys):
         (["fit", "{tmp}/x.xyz", "--out", "{tmp}/run"], [".xyz"]),
         (["fit", "lorenz63", "--preset", "gtf2023", "--out", "{tmp}/run"], ["gtf-2023"]),
         (["fit", "lorenz63", "--steps", "500", "--alpha", "1.5", "--out", "{tmp}/run"], ["alpha"]),
+        (["fit", "lorenz63", "--steps", "500", "--model", "alrnn", "--average", "--out", "{tmp}/run"], ["latent_dim = 20"]),
         (["report", "{tmp}"], ["no run"]),
     ],
 )

@@ -123,7 +123,8 @@ class AdaptiveTeacherForcing(Forcing):
 
     alpha : strength at the start. norm : G, one of ``product_upper_bound`` (geometric mean of the spectral norms), ``arithmetic_mean``
     (norm of the mean), ``explog_approx`` (norm of exp of the mean logarithm), ``batch_maximum`` (largest norm), ``jacobian_upper_bound``
-    (max|A| + ||W1|| ||W2||, no data needed). Cost of a check O(B T M^3).
+    (max|A| + ||W1|| ||W2||, no data needed). Cost of a check O(B T M^3), in torch: at M=3, H=50 updates take some 5 to 25 times as long as
+    with a constant strength, with ``jacobian_upper_bound`` 1.5 times.
     """
 
     alpha: PerFit = 1.0

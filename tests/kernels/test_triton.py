@@ -51,13 +51,17 @@ CONFIGS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _interpret(monkeypatch):
-    """Triton itself may have been imported for compiling, by torch or by us: its own device functions follow here."""
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
+def interpret_triton_itself(monkeypatch):
+    """Triton may have been imported for compiling, by torch or by us: its own device functions follow here."""
     for name in ("sum", "max"):
         if isinstance(getattr(tl, name), JITFunction):
             monkeypatch.setattr(tl, name, InterpretedFunction(getattr(tl, name).fn))
+
+
+@pytest.fixture(autouse=True)
+def _interpret(monkeypatch):
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    interpret_triton_itself(monkeypatch)
 
 
 def configuration(name: str, map) -> Config:

@@ -26,6 +26,8 @@ SMALL = cases(2, 3, 4, 9, 17)                     # the interpreter runs one pro
 def check(case, backend, dtypes):
     phi, w2 = case["kind"]
     sizes = {name: case[name] for name in ("F", "B", "T", "M", "H")}
+    if w2 == "centring":
+        sizes["M"] = max(2, sizes["M"])           # one unit less its mean is always 0, at the kink
     drawn = problem(case["seed"], phi, w2, case["K"], case["dense_A"], **sizes)
     truth = value_and_gradients(drawn, torch.float64, "reference")
     largest = max(float(x.norm()) for x in truth.values())
@@ -41,7 +43,7 @@ BOTH = ((torch.float64, 1e-10), (torch.float32, 1e-5))
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
-@given(case=cases(3, 19, 9, 12, 23))
+@given(case=cases(2, 17, 7, 12, 17))
 def test_cpu(case):
     check(case, "cpu", BOTH)
 

@@ -45,7 +45,7 @@ def check_sequence(
         weight = weight.to(z0.dtype).expand(target.shape)
     except RuntimeError:
         raise KernelError(f"weight of shape {tuple(weight.shape)} does not broadcast to target's {tuple(target.shape)}") from None
-    if (u is None) != (K == 0) and u is None:
+    if u is None and K > 0:
         raise KernelError(f"the map takes {K} inputs, u is missing; give a tensor of shape {(F, *inner, K)}")
     if u is not None and u.shape != (F, *inner, K):
         raise KernelError(f"u must have shape {(F, *inner, K)} (fit, sequence and time as in target, input), got {tuple(u.shape)}")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
-import torch
 import xarray as xr
 from tqdm.auto import tqdm
 

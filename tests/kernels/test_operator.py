@@ -113,7 +113,7 @@ def test_registered_operators_pass_torchs_own_checks():
     tests = ("test_schema", "test_faketensor")
     torch.library.opcheck(torch.ops.dynrnn.additive_forward, (*args, layout, "cpu"), test_utils=tests)
     out = torch.ops.dynrnn.additive_forward(*args, layout, "cpu")
-    torch.library.opcheck(torch.ops.dynrnn.additive_backward, (*args, out, torch.ones_like(out), layout, "cpu"), test_utils=tests)
+    torch.library.opcheck(torch.ops.dynrnn.additive_backward, (*args, out, torch.ones_like(out), True, layout, "cpu"), test_utils=tests)
 
 
 def test_what_has_no_derivative_raises():

@@ -30,14 +30,18 @@ def rows_of(item, rows):
 
 @njit(cache=True, nogil=True)
 def take(source, rows, first, count, begin, past, into):
-    """into[t, m, r] = sample begin + t of sequence first + r, ``past`` after its end; a chunk that is not full repeats its first sequence."""
+    """into[t, m, r] = sample begin + t of sequence first + r, ``past`` after its end; a chunk that is not full repeats its first sequence.
+
+    A source of length 1 along time or units has the same value everywhere there.
+    """
     value = into.dtype.type(past)
+    last, last_unit = source.shape[0] - 1, source.shape[1] - 1
     for r in range(ROWS):
         row = first + r if r < count else first
         start, left = rows[row, 0] + begin, rows[row, 1] - begin
         for t in range(into.shape[0]):
             for m in range(into.shape[1]):
-                into[t, m, r] = source[start + t, m] if t < left else value
+                into[t, m, r] = source[min(start + t, last), min(m, last_unit)] if t < left else value
 
 
 @njit(cache=True, nogil=True)
@@ -113,11 +117,12 @@ def backward_chunk(item, flat, lay, z0, target, weight, u, rows, out, gout, gz0,
         states_before(z0[f], out[f], rows, first, count, begin, zt[:n])
         force(zt[:n].reshape(n * M * ROWS), w.reshape(n * M * ROWS), x.reshape(n * M * ROWS), zt[:n].reshape(n * M * ROWS))
         block_backward(lay, scratch, zt[:n], w, g, inputs[:n], forced, ginputs[:n], partial)
-        for t in range(n):
-            for m in range(M):
-                for r in range(ROWS):
-                    forced[t, m, r] *= w[t, m, r]
-        give(forced, rows, first, count, begin, gtarget[f])
+        if gtarget.shape[1] > 0:
+            for t in range(n):
+                for m in range(M):
+                    for r in range(ROWS):
+                        forced[t, m, r] *= w[t, m, r]
+            give(forced, rows, first, count, begin, gtarget[f])
         give(ginputs[:n], rows, first, count, begin, gu[f])
     finish_chunk(lay, scratch, partial)
     for r in range(count):
@@ -127,7 +132,8 @@ def backward_chunk(item, flat, lay, z0, target, weight, u, rows, out, gout, gz0,
 
 @njit(cache=True, nogil=True, parallel=True)
 def forward(flat, lay, z0, target, weight, u, rows, out):
-    """All fits and sequences, packed: flat [F, size], z0 [F, B, M], target, weight and out [F, N, M], u [F, N, K]; rows [B, 2] are first sample and length.
+    """All fits and sequences, packed: flat [F, size], z0 [F, B, M], target and out [F, N, M], weight [F, 1 or N, 1 or M], u [F, N, K]; rows [B, 2] are
+    first sample and length.
 
     Its loop calls one plain function, which compiles faster.
     """
@@ -142,7 +148,7 @@ def backward_partials(flat, lay, z0, target, weight, u, rows, out, gout, gz0, gt
 
 
 def backward(flat, lay, z0, target, weight, u, rows, out, gout, gz0, gtarget, gu, grad):
-    """Reverse of ``forward``: fills gz0 [F, B, M], gtarget [F, N, M], gu [F, N, K] and grad [F, size], whose chunks are added in their order."""
+    """Reverse of ``forward``: fills gz0 [F, B, M], gtarget [F, N, M] unless it is empty, gu [F, N, K] and grad [F, size]; chunks are added in their order."""
     per_fit = -(-rows.shape[0] // ROWS)
     partials = np.zeros((len(flat) * per_fit, lay.size), out.dtype)
     backward_partials(flat, lay, z0, target, weight, u, rows, out, gout, gz0, gtarget, gu, partials)

@@ -39,10 +39,11 @@ def describe(multiplier: xr.DataArray, dt: float = 1.0, tolerance: float = TOLER
     time_constant = -dt / ln|mu| (negative where it grows, inf at 1, 0 at mu = 0) and frequency = |arg mu| / (2 pi dt), each (..., mode); all are what the
     rows' padding makes of NaN: "", 0, False and NaN.
     """
-    mu, dims = multiplier.values, multiplier.dims
+    mu: Complex[np.ndarray, "*batch M"] = np.asarray(multiplier.values, dtype=np.complex128)
+    dims = multiplier.dims
     valid = ~np.isnan(mu).any(-1) if mu.shape[-1] else np.ones(mu.shape[:-1], bool)
     size = np.abs(np.where(np.isnan(mu), 0, mu))
-    leading = mu[..., 0] if mu.shape[-1] else np.zeros(mu.shape[:-1], complex)
+    leading = np.asarray(mu[..., 0] if mu.shape[-1] else np.zeros(mu.shape[:-1]), dtype=np.complex128)
     near_real = np.abs(leading.imag) <= 1e-9 * np.abs(leading)
     with np.errstate(divide="ignore", invalid="ignore"):
         time_constant = np.where(size == 0, 0.0, -dt / np.log(size))
@@ -71,9 +72,9 @@ def transient_growth(J: Float[np.ndarray, "*batch M M"], n_steps: int = 100) -> 
     """
     power, most = J.copy(), np.zeros(J.shape[:-2])
     for _ in range(n_steps):
-        finite = np.isfinite(power).all(axis=(-2, -1))
-        norm = np.linalg.norm(np.where(finite[..., None, None], power, 0), 2, axis=(-2, -1))
-        most = np.asarray(np.maximum(most, np.where(finite, norm, np.inf)))
+        finite = np.isfinite(power.sum(axis=(-2, -1), keepdims=True))
+        norm = np.linalg.norm(np.where(finite, power, 0), 2, axis=(-2, -1))
+        most = np.asarray(np.maximum(most, np.where(finite[..., 0, 0], norm, np.inf)))
         with np.errstate(over="ignore", invalid="ignore"):
             power = power @ J
     return most

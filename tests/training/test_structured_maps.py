@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import dynrnn as dr
+from dynrnn.analysis.piecewise.canonical import canonical
 from dynrnn.models.base import AdditiveModel
 from dynrnn.training.norms import jacobian_upper_bound
 from dynrnn.training.parameters import flat_parameters, read
@@ -23,7 +24,7 @@ SIZES = {"circulant": (2, 2, 2), "block": (2, 3, 3), "sparse": (7,)}         # o
 
 
 class StructuredRNN(AdditiveModel):
-    """``z' = s P z + c tanh(W2 z + h2)`` with a ring shift P and a structured W2."""
+    """``z' = s P z + c phi(W2 z + h2)`` with a ring shift P and a structured W2."""
 
     family = "structured"
     initialisations = ("random",)
@@ -34,13 +35,13 @@ class StructuredRNN(AdditiveModel):
     W2: Tensor
     h2: Tensor
 
-    def __init__(self, kind: str, **options: Any):
+    def __init__(self, kind: str, phi: str = "tanh", **options: Any):
         super().__init__(3, M, **options)
-        self.kind = kind
+        self.kind, self.phi = kind, phi
         self._fill_parameters()
 
     def _own_config(self) -> dict[str, Any]:
-        return {"kind": self.kind}
+        return {"kind": self.kind, "phi": self.phi}
 
     def draw(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         return {"s": np.array([0.5]), "c": np.array([0.8]), "W2": 0.5 * rng.standard_normal(SIZES[self.kind]), "h2": 0.1 * rng.standard_normal(M)}
@@ -50,7 +51,7 @@ class StructuredRNN(AdditiveModel):
             "circulant": lambda: Circulant(self.W2, 3, (0, 1)), "block": lambda: Block(self.W2), "sparse": lambda: Sparse(self.W2, *PATTERN, M, M),
         }[self.kind]()
         return AdditiveMap(
-            a=None, A=Permutation(self.s, (torch.arange(M) - 1) % M), W1=Scalar(self.c, M), h1=torch.zeros_like(self.h2), phi="tanh", W2=W2, h2=self.h2,
+            a=None, A=Permutation(self.s, (torch.arange(M) - 1) % M), W1=Scalar(self.c, M), h1=torch.zeros_like(self.h2), phi=self.phi, W2=W2, h2=self.h2,
             C=self.C if self.input_dim else None,
         )
 
@@ -93,3 +94,11 @@ def test_the_bound_on_the_jacobian_takes_structures():
     model = StructuredRNN("block", n_fits=3, random_state=1)
     want = model.s.abs()[:, 0] + model.c.abs()[:, 0] * torch.linalg.matrix_norm(model.W2, ord=2).amax(1)
     torch.testing.assert_close(jacobian_upper_bound(model.additive_map()), want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_canonical_maps_take_structures(kind):
+    model = StructuredRNN(kind, "relu", n_fits=2, random_state=2)
+    z = torch.randn(2, 20, M, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for k, map in enumerate(canonical(model).maps):
+        np.testing.assert_allclose(map.step(z[k].numpy()), model.step(z)[k].detach().numpy(), rtol=1e-12, atol=1e-13)      # float64, sums of 12 terms

@@ -36,9 +36,9 @@ def batch_maximum(J: Float[Tensor, "fit B T M M"]) -> Float[Tensor, "fit B"]:
 
 def jacobian_upper_bound(map: AdditiveMap) -> Float[Tensor, fit]:
     """``||A|| + ||W1|| max|phi'| ||W2||``, which needs no data (max|A| where A is diagonal)."""
-    outer = map.a.abs().amax(-1) if map.A is None else torch.linalg.matrix_norm(map.dense_A(), ord=2)
+    outer = map.diagonal().abs().amax(-1) if map.A is None else torch.linalg.matrix_norm(map.dense_A(), ord=2)
     slope = torch.ones_like(outer) if map.slope is None else map.slope.abs().sum(-1)
-    return outer + slope * torch.linalg.matrix_norm(map.W1, ord=2) * torch.linalg.matrix_norm(map.dense_W2(), ord=2)
+    return outer + slope * torch.linalg.matrix_norm(map.dense_W1(), ord=2) * torch.linalg.matrix_norm(map.dense_W2(), ord=2)
 
 
 JACOBIAN_NORMS = {

@@ -58,7 +58,7 @@ def canonical(thing: Any, inputs: Any = None) -> Maps:
         raise ArgumentError("a bare piecewise-linear map is given by its five arrays (A, W1, W2, h1, h2), or as a PiecewiseLinearMap.")
     model = model_of(thing)
     u = _constant_input(model, inputs)
-    map = model.additive_map().to(torch.float64)
+    map = model.additive_map().to(torch.float64).written_out()
     if map.phi == "tanh":
         raise ArgumentError(f"{model.family} has smooth units (tanh), so it has no regions; use the smooth route, fixed_points(..., route='smooth').")
     found = []

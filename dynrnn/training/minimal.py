@@ -1,0 +1,88 @@
+"""How few relu units reconstruct a recording: AL-RNNs of every P, several fits each, on one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dynrnn.analysis.piecewise.canonical import canonical
+from dynrnn.analysis.reconstruction import score_orbits
+from dynrnn.data import as_recording, split
+from dynrnn.errors import ArgumentError, check_int
+from dynrnn.models import ALRNN, generate
+from dynrnn.training.fit import fit
+from dynrnn.training.forcing import SparseTeacherForcing
+
+IN_USE = 1e-3                             # a region counts from this share of the samples of a free run
+
+
+def minimal_code(
+    recording: Any, test: Any, n_relu: Sequence[int] = (0, 1, 2, 3, 4), latent_dim: int = 20, *, n_fits: int = 5, preset: str = "dynrnn-1",
+    n_steps: int = 100_000, random_state: int | None = None, **fit_options: Any,
+) -> xr.Dataset:
+    """Train AL-RNNs with P = 0, 1, 2, ... relu units and say how few reconstruct the recording as well as the best does.
+
+    An AL-RNN with P relu units has 2^P regions at most; the fewest that are needed are the fewest symbols that the dynamics can be
+    written in (Brenner et al. 2024, arXiv:2410.14240). P = 0 is a linear map, which reconstructs no chaos: a check of the scale.
+
+    Parameters
+    ----------
+    recording : what to train on; its last fifth is held out, to choose each fit's checkpoint by. test : another stretch of the same system.
+    n_relu : every P to try, each from 0 to latent_dim. n_fits : seeds of each. preset : of the scores, see ``evaluate``.
+    n_steps : samples of the free run that is scored and whose regions are counted.
+    fit_options : further arguments of ``fit``; by default sparse forcing at the interval that the recording says.
+
+    Returns a Dataset over n_relu and fit: ``d_stsp``, ``d_hellinger`` (from the test's first sample), ``n_symbols`` (regions that hold at least
+    a thousandth of the run), ``status`` of the training; ``median`` and its ``standard_error`` (from the median absolute deviation, as of
+    normal numbers) over the fits; and ``minimal`` (): the smallest P whose median d_stsp lies within one standard error of the best median.
+
+    Cost: that of len(n_relu) n_fits fits. It fails where the fits do: look at the spread before you believe ``minimal``.
+    """
+    given = sorted({check_int("n_relu", P, low=0, high=latent_dim) for P in n_relu})
+    if not given:
+        raise ArgumentError("n_relu must name at least one number of relu units, such as (0, 1, 2, 3).")
+    check_int("n_fits", n_fits, low=1)
+    recording, test = as_recording(recording), as_recording(test)
+    options: dict[str, Any] = {"forcing": SparseTeacherForcing(), **fit_options}
+    training, held_out = split(recording, 0.8)
+    rows = []
+    for P in given:
+        model = ALRNN(recording.observed.shape[-1], latent_dim, P, n_fits=n_fits, random_state=random_state)
+        run = fit(model, training, validation=held_out, keep="best", random_state=random_state, **options)
+        orbit = generate(run, n_steps, initial=test.isel(trial=[0]), transient=n_steps // 10)
+        scores = score_orbits([test.observed.values[0, : int(test.n_time[0])]], orbit.observed.values, preset, n_null=0)
+        rows.append((scores.d_stsp.values, scores.d_hellinger.values, _symbols(model, orbit.latent.values), run.status.values.astype(str)))
+    dims = ("n_relu", "fit")
+    d_stsp, d_hellinger, n_symbols, status = (np.array(column) for column in zip(*rows, strict=True))
+    median = np.median(d_stsp, 1)
+    spread = np.median(np.abs(d_stsp - median[:, None]), 1)
+    error = 1.2533 * 1.4826 * spread / np.sqrt(n_fits)                              # of a median, sd taken from the median absolute deviation
+    best = int(np.argmin(median))
+    minimal = given[int(np.argmax(median <= median[best] + error[best]))]
+    return xr.Dataset(
+        {
+            "d_stsp": (dims, d_stsp, {"units": "nat", "preset": preset}),
+            "d_hellinger": (dims, d_hellinger, {"units": "1", "preset": preset}),
+            "n_symbols": (dims, n_symbols, {"long_name": "regions in use", "units": "1"}),
+            "status": (dims, status),
+            "median": ("n_relu", median, {"long_name": "median of d_stsp over the fits", "units": "nat"}),
+            "standard_error": ("n_relu", error, {"long_name": "of that median", "units": "nat"}),
+            "minimal": ((), minimal, {"long_name": "smallest P within a standard error of the best", "units": "1"}),
+        },
+        coords={"n_relu": given, "fit": np.arange(n_fits)},
+    )
+
+
+def _symbols(model: ALRNN, latent: np.ndarray) -> np.ndarray:
+    """Regions in use of each fit's run [fit, trial, time, latent]; 0 where it is not finite."""
+    out = np.zeros(len(latent), dtype=np.int64)
+    for k, map in enumerate(canonical(model).maps):
+        states = latent[k].reshape(-1, latent.shape[-1])
+        if map is None or not np.isfinite(states).all():
+            continue
+        _, counts = np.unique(np.packbits(map.words(states), axis=1), axis=0, return_counts=True)
+        out[k] = int((counts >= IN_USE * len(states)).sum())
+    return out

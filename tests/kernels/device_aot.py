@@ -43,7 +43,7 @@ def update(map: AdditiveMap, N: int, observation: int, B: int, T: int, dtype: to
 
 
 def report(map: AdditiveMap, N: int, observation: int, B: int, T: int, dtype: torch.dtype) -> None:
-    update(map, N, observation, B, T, dtype).launch_update()
+    device.launch_update(update(map, N, observation, B, T, dtype).arrays)
     case = f"M={map.latent_dim} H={map.hidden_dim} N={N} observation={observation} K={map.input_dim} {map.phi} {dtype}"
     for name, kernel in compiled:
         print(json.dumps({"case": case, "kernel": name, "B": B, "hash": kernel.hash, **resources(kernel)}), flush=True)

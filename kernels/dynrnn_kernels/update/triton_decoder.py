@@ -98,15 +98,15 @@ def decoder_kernel(
     base = theta + f * P + start
     i = tl.arange(0, BS)
     gram = tl.full((BS, BS), 0.0, tl.float64)
-    for l in range(LONG):
-        row = decoder_row(base, l, i, M, N, WIDE)
+    for k in range(LONG):
+        row = decoder_row(base, k, i, M, N, WIDE)
         gram += row[:, None] * row[None, :]
     values, vectors = diagonalise(gram, SHORT, BS)
     kept = values > rank_floor(values, N, M, SHORT, theta.dtype.element_ty == tl.float64)
-    for l in range(LONG):
-        along = tl.sum(vectors * decoder_row(base, l, i, M, N, WIDE)[None, :], 1)
+    for k in range(LONG):
+        along = tl.sum(vectors * decoder_row(base, k, i, M, N, WIDE)[None, :], 1)
         column = tl.sum(vectors * tl.where(kept, along / tl.where(kept, values, 1.0), along * 0)[:, None], 0)
-        tl.store(inverse + f * M * N + (l * N + i if WIDE else i * N + l), column, mask=i < SHORT)
+        tl.store(inverse + f * M * N + (k * N + i if WIDE else i * N + k), column, mask=i < SHORT)
     if CONDITIONED:
         on = i < SHORT
         wide, largest = pick(vectors, values, i, tl.argmax(tl.where(on, values, -float("inf")), 0))
@@ -116,9 +116,9 @@ def decoder_kernel(
         much = tl.load(weight + f).to(tl.float64)
         slope = -2 * much * (1 - ratio)
         tl.store(penalty + f, much * (1 - ratio) * (1 - ratio))
-        for l in range(LONG):
-            row = decoder_row(base, l, i, M, N, WIDE)
+        for k in range(LONG):
+            row = decoder_row(base, k, i, M, N, WIDE)
             up = tl.sum(row * wide, 0) / largest
             down = tl.sum(row * thin, 0) / tl.where(smallest > 0, smallest, 1.0)
             change = slope * (up * wide / low - largest / (low * low) * down * thin)
-            tl.store(penalty_gradient + f * N * M + (i * M + l if WIDE else l * M + i), tl.where(much > 0, change, 0.0), mask=on)
+            tl.store(penalty_gradient + f * N * M + (i * M + k if WIDE else k * M + i), tl.where(much > 0, change, 0.0), mask=on)

@@ -22,11 +22,11 @@ def identity_loss_kernel(x, z, gz, losses, counts, B, T, M: tl.constexpr, N: tl.
     """gz [F, B T, M], losses and counts [F, blocks]; grid (blocks of samples, fits)."""
     f = tl.program_id(1).to(tl.int64)
     block = f * tl.num_programs(0) + tl.program_id(0)
-    i = tl.program_id(0).to(tl.int64) * BR + tl.arange(0, BR)
+    i = tl.program_id(0) * BR + tl.arange(0, BR)
     m = tl.arange(0, BM)
     there = (i < B * T)[:, None] & (m < M)[None, :]
     observed = there & (m < N)[None, :]
-    after = (f * B + i // T) * (T + 1) + i % T + 1
+    after = (f * B + i // T) * (T + 1) + i % T + 1                              # the division in 32 bits, all else in 64
     at = (f * B * T + i)[:, None] * M + m[None, :]
     sample = tl.load(x + after[:, None] * N + m[None, :], mask=observed, other=0.0)
     error, seen = errors(tl.load(z + at, mask=observed, other=0.0), sample, observed)
@@ -44,7 +44,7 @@ def affine_loss_kernel(
     """The same through x = B z + b; partial [F, blocks, N M (+ N)] gets the derivatives by B and b."""
     f = tl.program_id(1).to(tl.int64)
     block = f * tl.num_programs(0) + tl.program_id(0)
-    i = tl.program_id(0).to(tl.int64) * BR + tl.arange(0, BR)
+    i = tl.program_id(0) * BR + tl.arange(0, BR)
     m = tl.arange(0, BM)
     there = i < B * T
     on = there[:, None] & (m < M)[None, :]

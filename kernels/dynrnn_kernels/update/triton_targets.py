@@ -68,7 +68,7 @@ def affine_target_kernel(
     Where a channel is missing the target is that of zeros in its place, which ``partly_seen_kernel`` corrects.
     """
     f = tl.program_id(2).to(tl.int64)
-    i = tl.program_id(0).to(tl.int64) * BR + tl.arange(0, BR)
+    i = tl.program_id(0) * BR + tl.arange(0, BR)                                # divided in 32 bits, all else in 64
     m = tl.arange(0, BM)
     there = i < B * T
     b, t = i // T, i % T
@@ -99,7 +99,7 @@ def partly_seen_kernel(
     """Samples with missing channels: the target is the pseudo-inverse of the rows of B that were seen, where these have full column rank;
     else the sample is not forced. Grid (samples, 1, fits); a program whose sample is complete ends at once."""
     f = tl.program_id(2).to(tl.int64)
-    i = tl.program_id(0).to(tl.int64)
+    i = tl.program_id(0)
     n = tl.arange(0, BN)
     pointer = x + ((f * B + i // T) * (T + 1) + i % T) * N
     sample = tl.load(pointer + n, mask=n < N, other=0.0)

@@ -59,7 +59,7 @@ class DeviceUpdates:
     (random_state, fit, update)."""
 
     def __init__(self, lay: Layout, problem: Problem, state: State, sampler: Sampler, T: int):
-        device = importlib.import_module("dynrnn_kernels.update.device")
+        device = device_kernels()
         source = device.Source(sampler.ends, np.array(sampler.fit_numbers), philox_key(sampler.random_state))
         self.state, self.largest = state, min(MAX_BLOCK, device.MOST_BLOCK)
         self.updates = device.DeviceUpdate(lay, problem, state, source, sampler.batch_size, T, training_device())
@@ -71,6 +71,11 @@ class DeviceUpdates:
 
     def fetch(self) -> None:
         self.updates.fetch(self.state)
+
+
+def device_kernels() -> Any:
+    """The launching module, imported when it is first used: Triton need not be there."""
+    return importlib.import_module("dynrnn_kernels.update.device")
 
 
 def training_device() -> torch.device:
@@ -91,7 +96,7 @@ def check_device_updates(model: AdditiveModel, recording: xr.Dataset, sequence_l
     """ArgumentError or KernelError, before any work, if the device cannot train this."""
     training_device()
     n_windows = int(np.maximum(recording.n_time.values.astype(np.int64) - sequence_length, 0).sum())
-    importlib.import_module("dynrnn_kernels.update.device").check_device_update(
+    device_kernels().check_device_update(
         layout_of(model.additive_map()), AFFINE if model.observation == "affine" else IDENTITY, model.observed_dim, batch_size, sequence_length,
         model.n_fits, n_windows,
     )

@@ -34,13 +34,7 @@ def launch_update(a: DeviceArrays) -> None:
     """The kernels of one update, in their order."""
     F, B, T, P, N, lay = a.F, a.B, a.T, a.P, a.N, a.lay
     launch(fill_kernel, (cdiv(lay.size, 256), F), a.theta, a.fill, a.constant, a.flat, lay.size, P, BLOCK=256, warps=4)
-    wide = padded(max(N, lay.K))
-    BT = min(64, max(1, 1024 // wide))
-    launch(
-        draw_kernel, (B, cdiv(T + 1, BT), F), a.book, a.key, a.fits, a.ends, a.data, a.inputs, a.noise_level, a.windows,
-        a.x, a.u, a.n_trials, a.n_trials.bit_length(), a.n_time, B, T,
-        N=N, K=lay.K, NOISY=a.noisy, BT=BT, BN=padded(N), BK=padded(lay.K), warps=4,
-    )
+    launch_draws(a)
     launch_targets(a)
     recurrence.forward(a.flat, lay, a.z0, a.target, a.weight, a.u, a.rows, a.z)
     grid, sizes = (a.loss_blocks, F), dict(M=lay.M, N=N, BR=a.loss_rows, BM=padded(lay.M), warps=4)
@@ -49,9 +43,7 @@ def launch_update(a: DeviceArrays) -> None:
         launch(affine_loss_kernel, grid, *given, BIASED=a.biased, **sizes)
     else:
         launch(identity_loss_kernel, grid, a.x, a.z, a.gz, a.losses, a.counts, B, T, **sizes)
-    recurrence.adjoint(
-        a.flat, lay, a.z0, a.target, a.weight, a.u, a.rows, a.z, a.gz, a.G, a.zt, a.gz0, a.gtarget, a.covered
-    )
+    recurrence.adjoint(a.flat, lay, a.z0, a.target, a.weight, a.u, a.rows, a.z, a.gz, a.G, a.zt, a.gz0, a.gtarget, a.covered)
     recurrence.partial_gradients(a.flat, lay, a.zt, a.G, a.u, a.covered, a.partial, a.slopes)
     launch(
         gradient_kernel, (a.blocks, F), a.theta, a.trainable, a.decay, a.decay_to, a.first_entry, a.entries, a.partial,
@@ -63,6 +55,15 @@ def launch_update(a: DeviceArrays) -> None:
         step_kernel, (F,), a.book, a.theta, a.first, a.second, a.grad, a.squares, a.pulls, a.penalty, a.losses,
         a.counts, a.clip, a.rate, a.results[0], a.results[1], P, a.blocks, a.loss_blocks, a.max_refused,
         CONDITIONED=a.conditioned, BLOCK=1024, warps=8,
+    )
+
+
+def launch_draws(a: DeviceArrays) -> None:
+    B, T, N, K = a.B, a.T, a.N, a.lay.K
+    BT = min(64, max(1, 1024 // padded(max(N, K))))
+    launch(
+        draw_kernel, (B, cdiv(T + 1, BT), a.F), a.book, a.key, a.fits, a.ends, a.data, a.inputs, a.noise_level, a.windows, a.x, a.u,
+        a.n_trials, a.n_trials.bit_length(), a.n_time, B, T, N=N, K=K, NOISY=a.noisy, BT=BT, BN=padded(N), BK=padded(K), warps=4,
     )
 
 

@@ -59,7 +59,8 @@ def _states(model: AdditiveModel, z: Tensor, n_steps: int, u: Tensor | None) -> 
 
 def _device() -> torch.device:
     """Where free runs are computed: on CUDA if DYNRNN_BACKEND=triton asks for it and there is one, else on the CPU."""
-    return torch.device("cuda" if os.environ.get("DYNRNN_BACKEND") == "triton" and torch.cuda.is_available() else "cpu")
+    wanted = os.environ.get("DYNRNN_BACKEND") == "triton" and os.environ.get("TRITON_INTERPRET") != "1"
+    return torch.device("cuda" if wanted and torch.cuda.is_available() else "cpu")
 
 
 def _start(model: AdditiveModel, initial: Any) -> Tensor:

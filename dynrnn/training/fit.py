@@ -71,7 +71,8 @@ def fit(
     max_refused : a step that is not finite is refused; so many in a row stop that fit, with a status, and the others go on.
     backend : ``cpu`` (compiled), ``reference`` (plain torch, slow) or ``triton`` (a CUDA device: all of an update there, in float32; not run on one
         yet); default the environment's DYNRNN_BACKEND, else ``cpu``. It is kept in the config and in ``history.attrs``. ``triton`` draws its own
-        windows and noise, other ones than the CPU for the same random_state. Validation runs on the CPU unless DYNRNN_BACKEND says otherwise.
+        windows and noise, other ones than the CPU for the same random_state; adaptive forcing looks at windows drawn on the host. Validation
+        runs on the CPU unless DYNRNN_BACKEND says otherwise.
     n_threads : threads; default all cores that there is work for. Results do not depend on it.
 
     ``learning_rate``, ``alpha``, ``noise``, ``gradient_clip`` and the regularisers' weights may each be one value per fit (an array).

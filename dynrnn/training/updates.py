@@ -79,13 +79,13 @@ def device_kernels() -> Any:
 
 
 def training_device() -> torch.device:
-    """CUDA, or the CPU where Triton's interpreter stands in for it; ArgumentError where there is neither."""
+    """The CPU where Triton's interpreter is asked for, else CUDA; ArgumentError where there is neither."""
     if importlib.util.find_spec("triton") is None:
         raise ArgumentError("backend 'triton' needs the package triton, which is not installed here; install it, or use backend='cpu'.")
+    if os.environ.get("TRITON_INTERPRET") == "1":                               # then all kernels are interpreted, whatever their tensors lie on
+        return torch.device("cpu")
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
-    if os.environ.get("TRITON_INTERPRET") == "1":
-        return torch.device("cpu")
     raise ArgumentError(
         "backend 'triton' trains on a CUDA device, and torch sees none (torch.cuda.is_available() is False); use backend='cpu', "
         "or set TRITON_INTERPRET=1 before Python starts to run tiny problems in Triton's interpreter."

@@ -65,7 +65,8 @@ def main(which: str) -> None:
     for (M, H, N), dtype in product(((3, 5, 3), (3, 5, 1), (20, 100, 3), (64, 100, 64), (128, 500, 100)), (single, double)):
         if M <= 64 or dtype == single:
             report(zero_map(M, H, "relu", "dense", 2, True, dtype), N, IDENTITY, 16, 200, dtype)
-    for (M, H, N), dtype in product(((1, 5, 1), (3, 5, 3), (3, 5, 60), (20, 100, 5), (20, 100, 300), (30, 50, 30), (64, 50, 64), (64, 50, 500)), (single, double)):
+    affine = ((1, 5, 1), (3, 5, 3), (3, 5, 60), (20, 100, 5), (20, 100, 300), (30, 50, 30), (64, 50, 64), (64, 50, 500))
+    for (M, H, N), dtype in product(affine, (single, double)):
         report(zero_map(M, H, "relu", "dense", 0, False, dtype), N, AFFINE, 16, 200, dtype)
     report(zero_map(20, 100, "clipped_basis", "dense", 2, True, single), 5, IDENTITY, 16, 200, single)
 

@@ -67,27 +67,27 @@ def device_update(module, map: AdditiveMap, problem: Problem, state: State, ends
     return module.DeviceUpdate(layout_of(map), problem, state, module.Source(ends, fits, KEY), B, T, device, **options)
 
 
-def noise_of(module, map, problem: Problem, state: State, ends: np.ndarray, B: int, update: int) -> np.ndarray:
+def noise_of(module, map, problem: Problem, state: State, ends: np.ndarray, B: int, update: int, **options) -> np.ndarray:
     """The noise [F, T + 1, B, N] that the device draws in an update: the windows of data that are zero, with noise of level one."""
     still = problem._replace(data=np.zeros_like(problem.data), noise_level=np.ones_like(problem.noise_level))
-    twin = device_update(module, map, still, state, ends, B, first_update=update)
+    twin = device_update(module, map, still, state, ends, B, first_update=update, **options)
     module.launch_draws(twin.arrays)
-    return twin.arrays.x.numpy().transpose(0, 2, 1, 3).copy()
+    return twin.arrays.x.cpu().numpy().transpose(0, 2, 1, 3).copy()
 
 
-def both(module, case, B: int, n: int, alpha: np.ndarray, rate: np.ndarray):
+def both(module, case, B: int, n: int, alpha: np.ndarray, rate: np.ndarray, **options):
     """(device state, loss, norm), (reference state, loss, norm) after n updates on what the device drew, one update a call."""
     map, problem, start, ends = case
     mine, truth = copied(start), copied(start)
-    update = device_update(module, map, problem, start, ends, B)
+    update = device_update(module, map, problem, start, ends, B, **options)
     F, T = problem.gate.shape
     results = [np.empty((2, n, F)) for _ in range(2)]
     for i in range(n):
         results[0][:, i : i + 1] = update.run(alpha[i : i + 1], rate[i : i + 1])
-        windows = update.arrays.windows.numpy()[None]
+        windows = update.arrays.windows.cpu().numpy()[None]
         noise = np.empty((0, F, T + 1, B, problem.data.shape[2]))
         if (problem.noise_level > 0).any():
-            noise = noise_of(module, map, problem, start, ends, B, i)[None]
+            noise = noise_of(module, map, problem, start, ends, B, i, **options)[None]
         draws = Draws(windows, noise, alpha[i : i + 1], rate[i : i + 1])
         run_updates_reference(map.to(torch.as_tensor(start.theta).dtype), problem, truth, draws, T, results[1][0, i : i + 1], results[1][1, i : i + 1])
     update.fetch(mine)

@@ -57,7 +57,7 @@ def entries_of(fill: np.ndarray, n_parameters: int) -> tuple[np.ndarray, np.ndar
 
 
 class DeviceArrays:
-    """Memory O(F (B T (8 M + N + K) + P + splits S)), made once: a captured graph keeps the addresses."""
+    """Made once: a captured graph keeps the addresses."""
 
     def __init__(self, lay: Layout, problem: Problem, state: State, source: Source, B: int, T: int, device: torch.device, first_update: int):
         F, P = state.theta.shape

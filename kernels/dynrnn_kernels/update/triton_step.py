@@ -100,7 +100,8 @@ def step_kernel(
     f = tl.program_id(0).to(tl.int64)
     kind: tl.constexpr = theta.dtype.element_ty
     mine = book + f * FIELDS
-    place, update = tl.load(mine + PLACE), tl.load(mine + UPDATE)
+    place, update = tl.load(mine + PLACE), tl.load(mine + UPDATE)               # all reads of a row before its writes, with sums between
+    taken, refused, in_row = tl.load(mine + TAKEN), tl.load(mine + REFUSED) + 1, tl.load(mine + IN_ROW) + 1
     if tl.load(mine + ACTIVE) != 0:
         loss = total_of(losses + f * loss_blocks, loss_blocks, 1024) / tl.maximum(total_of(counts + f * loss_blocks, loss_blocks, 1024), 1.0)
         loss += total_of(pulls + f * blocks, blocks, 1024)
@@ -112,7 +113,6 @@ def step_kernel(
         tl.store(norm_out + at, norm)
         most = tl.load(clip + f).to(tl.float64)
         shrink = tl.where(norm > most, most / norm, 1.0).to(kind)
-        taken = tl.load(mine + TAKEN)
         t = (taken + 1).to(tl.float64)
         bias1, power2 = 1 - tl.exp(t * LOG1), tl.exp(t * LOG2)
         rho = RHO_INF - 2 * t * power2 / (1 - power2)
@@ -136,9 +136,8 @@ def step_kernel(
             tl.store(mine + TAKEN, taken + 1)
             tl.store(mine + IN_ROW, taken * 0)
         else:
-            in_row = tl.load(mine + IN_ROW) + 1
             tl.store(mine + REASON, tl.where(good, BAD_STEP, BAD_GRADIENT))
-            tl.store(mine + REFUSED, tl.load(mine + REFUSED) + 1)
+            tl.store(mine + REFUSED, refused)
             tl.store(mine + IN_ROW, in_row)
             if in_row >= max_refused:
                 tl.store(mine + ACTIVE, taken * 0)

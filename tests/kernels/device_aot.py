@@ -62,7 +62,7 @@ def main(which: str) -> None:
             report(zero_map(3, 50, "clipped", "dense", 2, False, single), 2, IDENTITY, B, T, single)
         report(zero_map(20, 100, "relu", "dense", 0, False, single), 30, AFFINE, 16, 20, single)
         return
-    for (M, H, N), dtype in product(((3, 5, 3), (3, 5, 1), (20, 100, 3), (64, 100, 64), (128, 500, 100)), (single, double)):
+    for (M, H, N), dtype in product(((3, 5, 3), (3, 5, 1), (20, 100, 3), (20, 100, 5), (20, 100, 20), (64, 100, 64), (128, 500, 100)), (single, double)):
         if M <= 64 or dtype == single:
             report(zero_map(M, H, "relu", "dense", 2, True, dtype), N, IDENTITY, 16, 200, dtype)
     affine = ((1, 5, 1), (3, 5, 3), (3, 5, 60), (20, 100, 5), (20, 100, 300), (30, 50, 30), (64, 50, 64), (64, 50, 500))

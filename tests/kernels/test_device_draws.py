@@ -95,8 +95,8 @@ def test_windows_are_uniform_and_fits_draw_their_own():
 
 def noise(update: int) -> np.ndarray:
     """Two fits' noise in one update, [fit, T + 1 times B times N]."""
-    map, problem, state, _ = random_problem(1, "relu", "identity", M=3, N=7, observation=AFFINE, T=600)
-    still = problem._replace(data=np.zeros((1, 700, 7)), inputs=np.zeros((1, 700, 0)), noise_level=np.ones(2))
+    map, problem, state, _ = random_problem(1, "relu", "identity", M=3, N=7, observation=AFFINE, T=300)
+    still = problem._replace(data=np.zeros((1, 400, 7)), inputs=np.zeros((1, 400, 0)), noise_level=np.ones(2))
     mine = device_update(kernels, map, still, state, np.array([50]), 3, np.array([3, 11]), first_update=update)
     kernels.launch_draws(mine.arrays)
     return mine.arrays.x.reshape(2, -1).numpy()

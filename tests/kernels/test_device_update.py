@@ -46,6 +46,7 @@ CASES = {
     "one channel": ("tanh", "identity", dict(N=1, M=1, observation=AFFINE, bias=True)),
     "square affine": ("relu", "centring", dict(N=3, M=3, observation=AFFINE, noise=True)),
 }
+MORE = ("bases", "wide affine", "one channel", "square affine")                  # what these add is tested piece by piece elsewhere too
 
 
 def settings(F, n):
@@ -56,7 +57,7 @@ def same(a, b, tolerance, what):
     np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(np.abs(b).max(), 1e-30), err_msg=what)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in MORE else name for name in CASES])
 def test_the_device_equals_the_reference(name):
     """Two updates, each on what the device itself drew."""
     phi, w2, options = CASES[name]
@@ -70,7 +71,7 @@ def test_the_device_equals_the_reference(name):
     assert (mine[0].taken == case[2].taken + 2).all()
 
 
-@pytest.mark.parametrize("name", ["shallow", "affine"])
+@pytest.mark.parametrize("name", [pytest.param("shallow", marks=pytest.mark.slow), "affine"])
 def test_float32(name):
     phi, w2, options = CASES[name]
     case = random_problem(len(name), phi, w2, dtype=np.float32, **options)
@@ -111,7 +112,7 @@ def test_a_refusal_that_is_not_followed_by_another_does_not_count_towards_the_en
     assert (state.refused[0], state.taken[0], state.refused_in_row[0], bool(state.active[0])) == (2, 2, 0, True)
 
 
-@pytest.mark.parametrize("observation", [IDENTITY, AFFINE])
+@pytest.mark.parametrize("observation", [pytest.param(IDENTITY, marks=pytest.mark.slow), AFFINE])
 def test_a_fit_is_what_it_is_alone_and_runs_repeat(observation, monkeypatch):
     """Bit for bit: in other company (the kernels' sizes are the same here), over again, in other blocks, with NaN where nothing was written."""
     case = random_problem(5, "clipped_basis", "dense", T=2, observation=observation, K=1, bias=observation == AFFINE, condition=True, **ALL)

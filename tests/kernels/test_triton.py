@@ -25,7 +25,6 @@ from tests.kernels.maps import ALL_KINDS, problem, random_map
 
 SHARED_MEMORY = 232_448                                                          # bytes that a program may have, compute capability 9.0
 
-
 kernels = interpreted(RECURRENCE)
 Config = kernels.Config
 CONFIGS = {

@@ -16,6 +16,7 @@ from dynrnn.training.norms import jacobian_upper_bound
 from dynrnn.training.parameters import read
 from dynrnn_kernels.errors import KernelError
 from tests.kernels.interpreter import DEVICE, interpret_triton_itself, interpreted
+from tests.models.families import FAMILIES
 from tests.training.test_update import recording
 
 kernels = interpreted(DEVICE)
@@ -33,7 +34,8 @@ def model(**options):
     return dr.ShallowPLRNN(3, 4, 5, n_fits=2, random_state=0, **options)
 
 
-def test_a_fit_equals_the_reference_on_the_same_windows(monkeypatch):
+@pytest.mark.parametrize("family", ["shallow", *(pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES if name != "shallow")])
+def test_a_fit_equals_the_reference_on_the_same_windows(family, monkeypatch):
     """The windows that the device drew are put in the place of the host's."""
     drawn, launch = [], kernels.launch_update
 
@@ -44,7 +46,7 @@ def test_a_fit_equals_the_reference_on_the_same_windows(monkeypatch):
     monkeypatch.setattr(kernels, "launch_update", recorded)
     trained, data = {}, recording(missing=True, inputs=True)
     for backend in ("triton", "reference"):
-        m = model(input_dim=2)
+        m = FAMILIES[family](n_fits=2, input_dim=2, random_state=0)
         regularisation = dr.Regularisation(latent=1e-2, observation=np.array([0.0, 1e-2]))
         trained[backend] = dr.fit(m, data, backend=backend, gradient_clip=0.5, regularisation=regularisation, **SETTINGS)
         monkeypatch.setattr(Sampler, "windows", lambda self, first, last: np.stack(drawn[first:last]))

@@ -32,8 +32,8 @@ def identity_loss_kernel(x, z, gz, losses, counts, B, T, M: tl.constexpr, N: tl.
     error, seen = errors(tl.load(z + at, mask=observed, other=0.0), sample, observed)
     tl.store(gz + at, 2 * error, mask=there)
     square = error.to(tl.float64)
-    tl.store(losses + block, tl.sum(tl.sum(square * square, 0), 0))
-    tl.store(counts + block, tl.sum(tl.sum(seen.to(tl.int32), 0), 0))
+    tl.store(losses + block, tl.sum(square * square))
+    tl.store(counts + block, tl.sum(seen.to(tl.int32)))
 
 
 @triton.jit(do_not_specialize=["B", "T", "P", "start"])

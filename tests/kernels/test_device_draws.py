@@ -128,6 +128,7 @@ def test_decoders_against_an_independent_decomposition():
             B[0, :, 0] = 2 * B[0, :, 1]
         state.theta[:, problem.obs_weight :] = B.reshape(2, -1)
         a = device_update(kernels, map, problem, state, ends, 2).arrays
+        kernels.launch_draws(a)
         kernels.launch_targets(a)
         for k in range(2):
             want = np.linalg.pinv(B[k], rcond=1e-8)

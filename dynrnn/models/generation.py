@@ -53,7 +53,9 @@ def _states(model: AdditiveModel, z: Tensor, n_steps: int, u: Tensor | None) -> 
     nothing = torch.zeros(1, dtype=z.dtype, device=device).expand(F, B, n_steps, M)
     with torch.no_grad():
         map = model.additive_map().to(z.dtype)
-        map = map.with_tensors({name: value.to(device) for name, value in map.tensors().items()})
+        if device.type == "cuda":
+            map = map.written_out()
+            map = map.with_tensors({name: value.to(device) for name, value in map.tensors().items()})
         return forced_sequence(map, z.to(device), nothing, nothing, None if u is None else u.to(device)).cpu()
 
 

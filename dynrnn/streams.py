@@ -11,7 +11,7 @@ import numpy as np
 
 from dynrnn.errors import ArgumentError
 
-PURPOSES = {"parameters": 1, "windows": 2, "noise": 3, "initial state": 4}
+PURPOSES = {"parameters": 1, "windows": 2, "noise": 3, "initial state": 4, "device": 5}
 
 
 def check_random_state(random_state: object) -> int:
@@ -31,3 +31,8 @@ def stream(random_state: int, purpose: str, fit: int, block: int = 0) -> np.rand
     True
     """
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(random_state, spawn_key=(PURPOSES[purpose], fit, block))))
+
+
+def philox_key(random_state: int) -> int:
+    """The key of 64 bits from which a device draws by itself; fit, update and purpose are in its generator's counter."""
+    return int(np.random.SeedSequence(random_state, spawn_key=(PURPOSES["device"],)).generate_state(1, np.uint64)[0])

@@ -47,12 +47,22 @@ def check_fits(model: AdditiveModel, recording: xr.Dataset) -> None:
 
 
 def _states(model: AdditiveModel, z: Tensor, n_steps: int, u: Tensor | None) -> Tensor:
-    """States z[1..n] of a free run from z [F, B, M]: [F, B, n, M]."""
+    """States z[1..n] of a free run from z [F, B, M]: [F, B, n, M]. Forcing of weight zero is no forcing."""
     F, B, M = z.shape
-    nothing = torch.zeros(1, dtype=z.dtype)
+    device = _device()
+    nothing = torch.zeros(1, dtype=z.dtype, device=device).expand(F, B, n_steps, M)
     with torch.no_grad():
         map = model.additive_map().to(z.dtype)
-        return forced_sequence(map, z, nothing.expand(F, B, n_steps, M), nothing.expand(F, B, n_steps, M), u)
+        if device.type == "cuda":
+            map = map.written_out()
+            map = map.with_tensors({name: value.to(device) for name, value in map.tensors().items()})
+        return forced_sequence(map, z.to(device), nothing, nothing, None if u is None else u.to(device)).cpu()
+
+
+def _device() -> torch.device:
+    """Where free runs are computed: on CUDA if DYNRNN_BACKEND=triton asks for it and there is one, else on the CPU."""
+    wanted = os.environ.get("DYNRNN_BACKEND") == "triton" and os.environ.get("TRITON_INTERPRET") != "1"
+    return torch.device("cuda" if wanted and torch.cuda.is_available() else "cpu")
 
 
 def _start(model: AdditiveModel, initial: Any) -> Tensor:
@@ -124,7 +134,8 @@ def generate(
     Dataset: ``latent`` (fit, trial, time, latent), ``observed`` (fit, trial, time, <name>) in the recording's units, and
     ``diverged`` (fit, trial): the first sample that is not finite, -1 where all are. float64.
 
-    Cost O(fit trial n_steps M H); memory O(fit trial n_steps (M + N)), or about 2**20 latent numbers at once with ``out``.
+    Cost O(fit trial n_steps M H); memory O(fit trial n_steps (M + N)), or about 2**20 latent numbers at once with ``out``. The steps are taken on
+    the CPU, or with DYNRNN_BACKEND=triton on a CUDA device, which is made for many starts or fits at once.
 
     >>> from dynrnn.models import ALRNN
     >>> generate(ALRNN(3, 5, 1, n_fits=2, random_state=0), n_steps=100).observed.sizes

@@ -23,8 +23,9 @@ from dynrnn.training.forcing import Forcing, GeneralizedTeacherForcing, PerFit, 
 from dynrnn.training.loop import Options, train
 from dynrnn.training.regularisation import Regularisation
 from dynrnn.training.run import Run
+from dynrnn.training.updates import check_device_updates
 
-TRAINING_BACKENDS = ("cpu", "reference")
+TRAINING_BACKENDS = ("cpu", "reference", "triton")
 
 
 def fit(
@@ -68,15 +69,18 @@ def fit(
     gradient_clip : largest norm of a fit's gradient; no clipping by default.
     standardise : train on channels scaled to mean 0 and sd 1 (constants from this recording, kept in the model); results stay in your units.
     max_refused : a step that is not finite is refused; so many in a row stop that fit, with a status, and the others go on.
-    backend : ``cpu`` (compiled) or ``reference`` (plain torch, slow); default the environment's DYNRNN_BACKEND, else ``cpu``. It is kept in the config.
+    backend : ``cpu`` (compiled), ``reference`` (plain torch, slow) or ``triton`` (a CUDA device: all of an update there, in float32; not run on one
+        yet); default the environment's DYNRNN_BACKEND, else ``cpu``. It is kept in the config and in ``history.attrs``. ``triton`` draws its own
+        windows and noise, other ones than the CPU for the same random_state; adaptive forcing looks at windows drawn on the host. Validation
+        runs on the CPU unless DYNRNN_BACKEND says otherwise.
     n_threads : threads; default all cores that there is work for. Results do not depend on it.
 
     ``learning_rate``, ``alpha``, ``noise``, ``gradient_clip`` and the regularisers' weights may each be one value per fit (an array).
 
     Method: windows drawn uniformly; loss = mean squared error of the predictions before forcing, over what was seen; RAdam (Liu et
     al. 2020), one step count per fit. Random numbers depend on (random_state, fit, update) alone, so fit k trains to the same bits
-    alone, in an ensemble, and on any number of threads. Cost O(fit n_updates batch_size T M H); memory O(threads T M batch_size)
-    plus 16 bytes an update and fit for the history.
+    alone, in an ensemble, and on any number of threads (``triton``: on the same draws, to rounding). Cost O(fit n_updates batch_size
+    T M H); memory O(threads T M batch_size), on a device O(fit T M batch_size), plus 16 bytes an update and fit for the history.
 
     When it fails: with too little forcing on chaotic data gradients explode (steps are refused); with too much the model predicts
     one step well and collapses to a point when it runs freely. Judge it with ``evaluate``, over several fits.
@@ -104,7 +108,7 @@ def fit(
         raise ArgumentError("keep='best' needs a validation recording to choose by; split one off with dr.split(recording).")
     chosen = backend or os.environ.get("DYNRNN_BACKEND") or "cpu"
     if chosen not in TRAINING_BACKENDS:
-        raise ArgumentError(f"backend must be one of {TRAINING_BACKENDS} for training, got {chosen!r}; other backends run single forced sequences.")
+        raise ArgumentError(f"backend must be one of {TRAINING_BACKENDS} for training, got {chosen!r}.")
     if forcing.n_forced is not None:
         check_int("n_forced", forcing.n_forced, low=0, high=model.latent_dim)
     F = model.n_fits
@@ -116,6 +120,8 @@ def fit(
     recording = as_recording(recording)
     check_fits(model, recording)
     check_for_training(recording, sequence_length, standardise=standardise)
+    if chosen == "triton":
+        check_device_updates(model, recording, sequence_length, batch_size)
     if validation is not None:
         validation = as_recording(validation)
         check_fits(model, validation)

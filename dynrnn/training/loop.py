@@ -21,15 +21,14 @@ from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing
 from dynrnn.training.parameters import FlatParameters, flat_parameters, read, write
 from dynrnn.training.regularisation import Regularisation
 from dynrnn.training.status import Status
+from dynrnn.training.updates import DeviceUpdates, HostUpdates, Updates
 from dynrnn_kernels.additive.tile import ROWS
 from dynrnn_kernels.blas import one_blas_thread
-from dynrnn_kernels.update import AFFINE, IDENTITY, Draws, Problem, State, run_updates, run_updates_reference
+from dynrnn_kernels.update import AFFINE, IDENTITY, Problem, State, run_updates, run_updates_reference
 from dynrnn_kernels.update.problem import BAD_STEP
 
 HISTORY_POINTS = 1000        # rows of the history at most; loss and gradient norm are means over the updates of a row
 BLOCK_SECONDS = 0.2          # the kernel is called for about so long at a time, so that the bar moves and Ctrl-C works
-MAX_BLOCK = 1024
-NOISE_BYTES = 2**26          # noise held at once
 VALIDATION_STARTS = 8
 
 
@@ -182,13 +181,16 @@ def train(model: AdditiveModel, recording: xr.Dataset, validation: xr.Dataset | 
     adaptive = AdaptiveAlpha(model, options.forcing, problem, sampler, T) if isinstance(options.forcing, AdaptiveTeacherForcing) else None
     validator = None if validation is None else Validator(model, validation)
     history = History(options.n_updates, F)
-    compiled = options.backend == "cpu"
-    template = model.additive_map()
+    updates: Updates
+    if options.backend == "triton":
+        updates = DeviceUpdates(flat.layout, problem, state, sampler, T)
+    elif options.backend == "reference":
+        updates = HostUpdates(run_updates_reference, model.additive_map(), problem, state, sampler, T)
+    else:
+        updates = HostUpdates(run_updates, flat.layout, problem, state, sampler, T)
     start, end = options.learning_rate
     ratio = end / start
 
-    noise_bytes = 4 * F * options.batch_size * (T + 1) * model.observed_dim if sampler.noisy else 1
-    largest = max(1, min(MAX_BLOCK, NOISE_BYTES // noise_bytes))
     began, done, block = time.perf_counter(), 0, 1
     with threads(options.n_threads, F * -(-options.batch_size // ROWS)), one_blas_thread(), tqdm(
         total=options.n_updates, unit="update", disable=not options.progress, desc=f"{model.family} x {F}", smoothing=0.1
@@ -199,28 +201,27 @@ def train(model: AdditiveModel, recording: xr.Dataset, validation: xr.Dataset | 
                 n = min(n, adaptive.forcing.every - done % adaptive.forcing.every)
             if validator is not None:
                 n = min(n, options.validate_every - done % options.validate_every)
-            updates = np.arange(done, done + n)
+            numbers = np.arange(done, done + n)
             if adaptive is None:
-                alpha = options.forcing.strength(updates, options.n_updates, F)
+                alpha = options.forcing.strength(numbers, options.n_updates, F)
             else:
-                now = adaptive.update(done, state.theta, state.active) if done % adaptive.forcing.every == 0 else adaptive.alpha
-                alpha = np.tile(now, (n, 1))
-            rate = start * ratio ** (updates / options.n_updates)[:, None]
-            draws = Draws(sampler.windows(done, done + n), sampler.noise(done, done + n), alpha.astype(np.float32), rate)
-            loss, norm = np.empty((n, F)), np.empty((n, F))
+                if done % adaptive.forcing.every == 0:
+                    updates.fetch()
+                    adaptive.update(done, state.theta, state.active)            # on windows that the host draws, whoever computes the updates
+                alpha = np.tile(adaptive.alpha, (n, 1))
+            rate = start * ratio ** (numbers / options.n_updates)[:, None]
             tick = time.perf_counter()
-            if compiled:
-                run_updates(flat.layout, problem, state, draws, T, loss, norm)
-            else:
-                run_updates_reference(template, problem, state, draws, T, loss, norm)
+            loss, norm = updates(done, alpha, rate)
             took = time.perf_counter() - tick
-            block = int(np.clip(BLOCK_SECONDS / max(took / n, 1e-9), 1, min(largest, 2 * block + 1)))
+            block = int(np.clip(BLOCK_SECONDS / max(took / n, 1e-9), 1, min(updates.largest, 2 * block + 1)))
             done += n
             history.add(done - n, loss, norm, alpha, rate, time.perf_counter() - began)
             if validator is not None and (done % options.validate_every == 0 or done == options.n_updates):
+                updates.fetch()
                 validator(done, state.theta)
             bar.update(n)
             bar.set_postfix(loss=f"{np.median(loss[-1]):.3g}", alpha=f"{np.median(alpha[-1]):.3g}", refused=int(state.refused.sum()))
+    updates.fetch()
     write(model, state.theta)
     best = None
     if validator is not None:

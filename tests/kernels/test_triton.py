@@ -6,7 +6,6 @@ layouts, registers or tensor cores, and runs tf32 and tf32x3 as plain float32.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
@@ -18,44 +17,19 @@ import torch
 
 pytest.importorskip("triton")
 
-import triton.language as tl
-from triton.runtime.interpreter import InterpretedFunction
-from triton.runtime.jit import JITFunction
-
 from dynrnn_kernels.additive import forced_sequence, jacobian, library, reference
 from dynrnn_kernels.additive.layout import layout_of, pack, unpack
 from dynrnn_kernels.errors import KernelError
+from tests.kernels.interpreter import RECURRENCE, interpret_triton_itself, interpreted
 from tests.kernels.maps import ALL_KINDS, problem, random_map
 
-NAMES = [f"dynrnn_kernels.additive.triton{suffix}" for suffix in ("_cells", "_steps", "_gradient", "_norms", "")]
 SHARED_MEMORY = 232_448                                                          # bytes that a program may have, compute capability 9.0
 
-
-def interpreted():
-    """The launching module, imported anew with kernels for the interpreter; other importers keep or get the compiled ones."""
-    before = {name: sys.modules.pop(name, None) for name in NAMES}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")
-        module = importlib.import_module(NAMES[-1])
-    for name, old in before.items():
-        del sys.modules[name]
-        if old is not None:
-            sys.modules[name] = old
-    return module
-
-
-kernels = interpreted()
+kernels = interpreted(RECURRENCE)
 Config = kernels.Config
 CONFIGS = {
     "lane": Config("lane", 1, 64, 1), "tile": Config("tile", 16, 64, 4), "stream": Config("stream", 16, 16, 4), "stream of one": Config("stream", 1, 16, 4)
 }
-
-
-def interpret_triton_itself(monkeypatch):
-    """Triton may have been imported for compiling, by torch or by us: its own device functions follow here."""
-    for name in ("sum", "max"):
-        if isinstance(getattr(tl, name), JITFunction):
-            monkeypatch.setattr(tl, name, InterpretedFunction(getattr(tl, name).fn))
 
 
 @pytest.fixture(autouse=True)

@@ -117,21 +117,30 @@ def forward(
     launch(forward_kernel, grid, flat, z0, target, weight, u, rows, out, B, out.shape[1], chunks, **recurrent(lay, config, precision))
 
 
+def adjoint(
+    flat: Tensor, lay: Layout, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor, rows: Tensor, out: Tensor, gout: Tensor,
+    G: Tensor, zt: Tensor, gz0: Tensor, gtarget: Tensor, covered: Tensor, *, precision: str = "ieee", config: Config | None = None,
+) -> None:
+    """Fills G, the forced states zt, gz0 and gtarget at packed rows that a sequence covers, and marks these in ``covered`` [N] int8."""
+    F, B, _ = z0.shape
+    config = settle(config, lay, B, F, out.dtype, precision)
+    chunks = triton.cdiv(positions(lay), config.hidden)
+    grid = (triton.cdiv(B, config.rows), F)
+    arguments = (flat, z0, target, weight, u, rows, out, gout, G, zt, gz0, gtarget, covered, B, out.shape[1], chunks)
+    launch(adjoint_kernel, grid, *arguments, **recurrent(lay, config, precision))
+
+
 def backward(
     flat: Tensor, lay: Layout, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor, rows: Tensor, out: Tensor, gout: Tensor, *,
     precision: str = "ieee", config: Config | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The reverse of ``forward``: gradients of flat, z0, target and u. Packed rows that no sequence covers get zeros."""
-    F, B, M = z0.shape
+    F, _, M = z0.shape
     N = out.shape[1]
-    config = settle(config, lay, B, F, out.dtype, precision)
-    chunks = triton.cdiv(positions(lay), config.hidden)
     G, zt, gz0 = torch.empty_like(out), torch.empty_like(out), torch.empty_like(z0)
     gtarget, gu = torch.zeros_like(out), torch.zeros_like(u)
     covered = torch.zeros(N, dtype=torch.int8, device=out.device)
-    grid = (triton.cdiv(B, config.rows), F)
-    arguments = (flat, z0, target, weight, u, rows, out, gout, G, zt, gz0, gtarget, covered, B, N, chunks)
-    launch(adjoint_kernel, grid, *arguments, **recurrent(lay, config, precision))
+    adjoint(flat, lay, z0, target, weight, u, rows, out, gout, G, zt, gz0, gtarget, covered, precision=precision, config=config)
     grad = map_gradient(flat, lay, zt, G, u, covered)
     if lay.K > 0:
         BH = gradient_block(lay, flat.dtype)
@@ -146,18 +155,36 @@ def gradient_block(lay: Layout, dtype: torch.dtype) -> int:
     return min(padded(lay.H), max(8, numbers // padded(max(lay.M, lay.K, lay.n_bases))))
 
 
-def map_gradient(flat: Tensor, lay: Layout, zt: Tensor, G: Tensor, u: Tensor, covered: Tensor) -> Tensor:
-    """The gradient of flat from forced states and adjoints [F, N, M]. How rows are split depends on N alone."""
+def empty_partials(lay: Layout, F: int, N: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Room for ``partial_gradients``: [F, splits, size] and, for slopes, [F, splits * blocks of hidden columns, n_bases]. Splits depend on N alone."""
+    splits, blocks = triton.cdiv(N, rows_of_split(N)), triton.cdiv(lay.H, gradient_block(lay, dtype))
+    return (
+        torch.empty((F, splits, lay.size), dtype=dtype, device=device),
+        torch.empty((F, splits * blocks, lay.n_bases), dtype=dtype, device=device),
+    )
+
+
+def rows_of_split(N: int) -> int:
+    return max(16, triton.cdiv(N, SPLITS))
+
+
+def partial_gradients(flat: Tensor, lay: Layout, zt: Tensor, G: Tensor, u: Tensor, covered: Tensor, partial: Tensor, slopes: Tensor) -> None:
+    """The gradient of flat from forced states and adjoints [F, N, M], in parts whose sums over axis 1 are wanted. The slopes' own entries of
+    ``partial`` are left as they are."""
     F, N, M = zt.shape
     BM, BH, BK = padded(M), gradient_block(lay, flat.dtype), padded(lay.K)
-    per_split = max(16, triton.cdiv(N, SPLITS))
-    splits, blocks = triton.cdiv(N, per_split), triton.cdiv(lay.H, BH)
-    partial = torch.empty((F, splits, lay.size), dtype=flat.dtype, device=flat.device)
+    per_split, splits = rows_of_split(N), partial.shape[1]
     launch(latent_gradient_kernel, (splits, F), zt, G, u, covered, partial, N, per_split, lay=lay, BM=BM, BK=BK, warps=8)
-    slopes = torch.empty((F, splits * blocks, lay.n_bases), dtype=flat.dtype, device=flat.device)
     if lay.H > 0:
         sizes: dict[str, Any] = dict(lay=lay, BM=BM, BH=BH, BK=BK, BASES=padded(lay.n_bases), warps=8)
-        launch(hidden_gradient_kernel, (splits, blocks, F), flat, zt, G, u, covered, partial, slopes, N, per_split, **sizes)
+        grid = (splits, triton.cdiv(lay.H, BH), F)
+        launch(hidden_gradient_kernel, grid, flat, zt, G, u, covered, partial, slopes, N, per_split, **sizes)
+
+
+def map_gradient(flat: Tensor, lay: Layout, zt: Tensor, G: Tensor, u: Tensor, covered: Tensor) -> Tensor:
+    """The gradient of flat from forced states and adjoints [F, N, M]. How rows are split depends on N alone."""
+    partial, slopes = empty_partials(lay, zt.shape[0], zt.shape[1], flat.dtype, flat.device)
+    partial_gradients(flat, lay, zt, G, u, covered, partial, slopes)
     grad = partial.sum(1)
     if lay.slope >= 0:
         grad[:, lay.slope : lay.slope + lay.n_bases] = slopes.sum(1)            # summed over hidden columns too

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import dynrnn as dr
-from dynrnn.analysis.bifurcations import bifurcations
+from dynrnn.analysis._bifurcations import bifurcations
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.piecewise.path import signed_margins
 from dynrnn.results.store import read_results, write_results

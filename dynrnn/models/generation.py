@@ -56,7 +56,7 @@ def _states(model: AdditiveModel, z: Tensor, n_steps: int, u: Tensor | None) -> 
         if device.type == "cuda":
             map = map.written_out()
             map = map.with_tensors({name: value.to(device) for name, value in map.tensors().items()})
-        return forced_sequence(map, z.to(device), nothing, nothing, None if u is None else u.to(device)).cpu()
+        return forced_sequence(map, z.to(device), nothing, nothing.new_zeros(()), None if u is None else u.to(device)).cpu()
 
 
 def _device() -> torch.device:

@@ -36,6 +36,7 @@ _PUBLIC = {
     "concat": "dynrnn.training",
     "estimate_interval": "dynrnn.training",
     "fit": "dynrnn.training",
+    "minimal_code": "dynrnn.training",
     "select": "dynrnn.training",
     "as_recording": "dynrnn.data",
     "load_dataset": "dynrnn.data",
@@ -45,6 +46,7 @@ _PUBLIC = {
     "score_table": "dynrnn.analysis.reconstruction",
     "PRESETS": "dynrnn.analysis.reconstruction",
     "read_results": "dynrnn.results",
+    "analyze": "dynrnn.analyzing",
     "report": "dynrnn.reporting",
     "DynrnnError": "dynrnn.errors",
     "ArgumentError": "dynrnn.errors",
@@ -80,6 +82,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from dynrnn import analysis, plot, results
     from dynrnn.analysis.reconstruction import PRESETS, evaluate, score_table
+    from dynrnn.analyzing import analyze
     from dynrnn.data import as_recording, load_dataset, read_recording, split
     from dynrnn.errors import ArgumentError, DatasetError, DynrnnError, FileFormatError, RecordingError, RunFolderError, UnknownNameError
     from dynrnn.models import ALRNN, MODELS, PLRNN, DendriticPLRNN, ShallowPLRNN, average, forecast, generate
@@ -97,5 +100,6 @@ if TYPE_CHECKING:
         concat,
         estimate_interval,
         fit,
+        minimal_code,
         select,
     )

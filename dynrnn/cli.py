@@ -1,4 +1,4 @@
-"""The command line: ``dynrnn fit | report | datasets``, thin over the library."""
+"""The command line: ``dynrnn fit | analyze | report | datasets``, thin over the library."""
 
 from __future__ import annotations
 
@@ -183,6 +183,25 @@ class Report:
 
 
 @dataclass
+class Analyze:
+    """Take the models of a run apart: fixed points, cycles, symbolic code and transition graphs, stored in its folder."""
+
+    run_folder: tyro.conf.Positional[Path]
+    max_period: int = 4
+    """Longest period of the cycles that are looked for."""
+    steps: int = 20_000
+    """Samples of the free run whose regions are coded."""
+    random_state: int = 0
+    progress: bool = True
+
+    def run(self) -> None:
+        import dynrnn as dr
+
+        found = dr.analyze(self.run_folder, max_period=self.max_period, n_steps=self.steps, random_state=self.random_state, progress=self.progress)
+        print(dr.analysis.summary(found))
+
+
+@dataclass
 class Datasets:
     """List the known systems and packaged recordings."""
 
@@ -194,6 +213,7 @@ class Datasets:
 
 Command = (
     Annotated[Fit, tyro.conf.subcommand("fit")]
+    | Annotated[Analyze, tyro.conf.subcommand("analyze")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Datasets, tyro.conf.subcommand("datasets")]
 )

@@ -1,0 +1,78 @@
+"""A run taken apart in one call: fixed points, cycles, symbolic code, entropies and graphs, stored beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import xarray as xr
+from tqdm.auto import tqdm
+
+from dynrnn.analysis import code_entropies, cycles, fixed_points, symbolic_code, transition_graph, write_graphml
+from dynrnn.errors import FileFormatError, check_int
+from dynrnn.models import generate
+from dynrnn.models.storage import load
+from dynrnn.results import RunFolder
+from dynrnn.results.store import write_group
+
+
+def analyze(
+    run_folder: str | os.PathLike[str], *, max_period: int = 4, n_steps: int = 20_000, n_virtual: int = 8, random_state: int = 0, progress: bool = True
+) -> dict[str, xr.Dataset]:
+    """Fixed points, cycles and the symbolic code of every fit of a run, put into its folder and returned.
+
+    Parameters
+    ----------
+    run_folder : what ``fit`` got as out=. Its model is that of the last update, or the best on validation if the fit kept that.
+    max_period : cycles up to this period are looked for, from words of the free run too. n_steps : samples of the free run whose regions are
+        coded, after as many tenths are dropped. n_virtual : virtual fixed points that are kept for each fit. random_state : of the searches.
+
+    Returns the groups that go into results.zarr: ``fixed_points``, ``cycles``, ``symbolic_code``, ``code_entropies``; and writes the transition graph of
+    each fit to graphs/fit-<k>.graphml. What was stored before under these names is replaced, each group when it is done.
+    The functions of the same names in ``dynrnn.analysis`` say what the variables are, what is complete, and what it costs.
+
+    A fit that has diverged has empty rows and no graph. FileFormatError if the folder holds no run with a model.
+    """
+    check_int("max_period", max_period, low=1)
+    check_int("n_steps", n_steps, low=2)
+    folder = RunFolder.open(run_folder)
+    name = "best" if folder.config.get("keep") == "best" else "last"
+    if not (folder.checkpoints / name).is_dir():
+        raise FileFormatError(f"{folder.checkpoints / name} is not there: the fit has not ended, or was made without a model. Wait for it, or fit again.")
+    model = load(folder.checkpoints / name)
+    out: dict[str, xr.Dataset] = {}
+    orbit = xr.Dataset()
+
+    def free_run() -> None:
+        nonlocal orbit
+        orbit = generate(model, n_steps, transient=n_steps // 10)
+
+    def keep(name: str, compute: Callable[[], xr.Dataset]) -> Callable[[], None]:
+        def step() -> None:
+            out[name] = compute()
+            write_group(folder.results, name, out[name])
+
+        return step
+
+    def graphs() -> None:
+        (folder.path / "graphs").mkdir(exist_ok=True)
+        for k, fit in enumerate(model.fit_number.tolist()):
+            if (out["symbolic_code"].symbol.isel(fit=k) >= 0).any():
+                graph = transition_graph(out["symbolic_code"], fit=fit, model=model)
+                write_graphml(graph, folder.path / "graphs" / f"fit-{fit}.graphml")
+
+    steps: dict[str, Callable[[], Any]] = {
+        "fixed points": keep("fixed_points", lambda: fixed_points(model, n_virtual=n_virtual, random_state=random_state)),
+        "free run": free_run,
+        "cycles": keep("cycles", lambda: cycles(model, periods=range(1, max_period + 1), orbits=orbit.latent.isel(time=slice(1_000)), random_state=random_state)),
+        "symbolic code": keep("symbolic_code", lambda: symbolic_code(model, orbit)),
+        "entropies": keep("code_entropies", lambda: code_entropies(out["symbolic_code"])),
+        "graphs": graphs,
+    }
+    with tqdm(total=len(steps), disable=not progress, unit="step") as bar:
+        for what, compute in steps.items():
+            bar.set_description(what)
+            compute()
+            bar.update()
+    return out

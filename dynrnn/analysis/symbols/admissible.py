@@ -10,7 +10,6 @@ import numpy as np
 from scipy.optimize import linprog
 
 from dynrnn.analysis.piecewise.canonical import canonical
-from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.symbols.graph import word_strings
 from dynrnn.errors import ArgumentError
 
@@ -36,7 +35,8 @@ class _Cell:
 def _inner_point(G: np.ndarray, g: np.ndarray, box: list[tuple[float | None, float | None]]) -> np.ndarray | None:
     """Centre of the largest ball of radius at most 1 in {G z <= g}; None where it is no larger than the slack."""
     M = G.shape[1]
-    found = linprog(np.append(np.zeros(M), -1.0), A_ub=np.column_stack([G, np.ones(len(g))]), b_ub=g, bounds=[*box, (None, 1.0)], method="highs")
+    rows = np.column_stack([G, np.ones(len(g))])
+    found = linprog(np.append(np.zeros(M), -1.0), A_ub=rows, b_ub=g, bounds=[*box, (None, 1.0)], method="highs")
     if found.status == 2:
         return None
     if found.status != 0:
@@ -45,7 +45,7 @@ def _inner_point(G: np.ndarray, g: np.ndarray, box: list[tuple[float | None, flo
 
 
 def _cells(cell: _Cell, W: np.ndarray, h: np.ndarray, allowed: np.ndarray | None) -> Iterator[tuple[tuple[bool, ...], _Cell]]:
-    """All words of the planes ``W z + h = 0`` that the cell meets, unit by unit, each with its part; only beginnings of ``allowed`` (word, unit) are followed."""
+    """All words of the planes ``W z + h = 0`` that the cell meets, each with its part, unit by unit; only beginnings of ``allowed`` words are followed."""
     length = np.linalg.norm(W, axis=1)
     scale = np.maximum(np.abs(h), 1.0)
     todo: list[tuple[tuple[bool, ...], _Cell, np.ndarray | None]] = [((), cell, allowed)]
@@ -81,13 +81,15 @@ def admissible_graph(model: Any, words: Any = None, *, box: Any = None, inputs: 
 
     Returns
     -------
-    DiGraph, nodes with ``word``, those of empty regions left out when words is None; graph attrs ``n_units``, ``bounded``, ``complete`` (every region was taken).
+    DiGraph, nodes with ``word`` and ``empty`` (no state of the box bears the word; such nodes are left out when words is None); graph attrs ``n_units``,
+    ``bounded``, ``complete`` (every region was taken).
 
     Method: for each region, the planes' preimages under its affine map cut it, unit by unit, and an edge is a part that holds a ball of radius 1e-9 (of 1, or
-    of the state's size): linear programs (HiGHS), fewer than 2 (edges + 1) units of them, as branches without a region that is wanted are not followed. A map whose image of a
-    region lies within a switching plane counts to the side where the unit is off. Sparse; no table over pairs.
+    of the state's size): linear programs (HiGHS) of 2 H rows, fewer than 2 H (edges + regions) with the branches that no wanted word begins with cut off.
+    A region whose image lies within a switching plane counts to the side where the unit is off. Sparse; no table over pairs.
     Every edge of an orbit in the box is one of these, unless it passes through a piece thinner than that.
 
+    >>> from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
     >>> tent = PiecewiseLinearMap(A=[2.0], W1=[[-4.0]], W2=[[1.0]], h1=[0.0], h2=[-0.5])
     >>> sorted(admissible_graph(tent, box=(0, 1)).edges), sorted(admissible_graph(tent, box=(0.6, 1)).edges)
     ([(0, 0), (0, 1), (1, 0), (1, 1)], [(0, 0)])
@@ -100,12 +102,16 @@ def admissible_graph(model: Any, words: Any = None, *, box: Any = None, inputs: 
     everything = _Cell(np.zeros((0, map.latent_dim)), np.zeros(0), bounds)
     if words is None:
         if map.n_units > MOST_UNITS:
-            raise ArgumentError(f"{map.n_units} units make up to 2**{map.n_units} regions, more than 2**{MOST_UNITS}: give words=, e.g. those visited, code.region of one fit.")
+            raise ArgumentError(
+                f"{map.n_units} units make up to 2**{map.n_units} regions, more than 2**{MOST_UNITS}: give words=, e.g. those visited, code.region of one fit."
+            )
         wanted, whole = None, True
     else:
         wanted, whole = np.asarray(words, dtype=bool), False
         if wanted.ndim != 2 or wanted.shape[1] != map.n_units or len(np.unique(wanted, axis=0)) != len(wanted):
-            raise ArgumentError(f"words must be distinct, of shape (region, {map.n_units}), got {wanted.shape}. Take a code's with code.region[fit][code.valid[fit]].")
+            raise ArgumentError(
+                f"words must be distinct, of shape (region, {map.n_units}), got {wanted.shape}. Take a code's with code.region[fit][code.valid[fit]]."
+            )
     cells = dict(_cells(everything, map.W2, map.h2, wanted))
     order = sorted(cells) if wanted is None else [tuple(row) for row in wanted.tolist()]
     place = {word: i for i, word in enumerate(order)}
@@ -123,7 +129,10 @@ def admissible_graph(model: Any, words: Any = None, *, box: Any = None, inputs: 
 
 
 def unobserved_edges(graph: nx.DiGraph, admissible: nx.DiGraph) -> list[tuple[int, int]]:
-    """Edges between visited regions that the map allows and the orbit never took, as nodes of ``graph``, sorted: dynamics forbids them, not the map's one step."""
+    """Edges between visited regions that one step of the map allows and the orbit never took: pairs of nodes of ``graph``, sorted. O(edges).
+
+    Either the orbit was too short, or what comes before a state of the attractor keeps it from the part of its region that would take them.
+    """
     word, of = nx.get_node_attributes(admissible, "word"), {w: node for node, w in nx.get_node_attributes(graph, "word").items()}
     named = ((of.get(word[a]), of.get(word[b])) for a, b in admissible.edges)
     return sorted((a, b) for a, b in named if a is not None and b is not None and not graph.has_edge(a, b))

@@ -60,7 +60,7 @@ def align(x: Member, y: Member, by: str = "auto") -> tuple[np.ndarray, str]:
         raise unknown_name("align", by, ALIGNMENTS)
     if by == "auto":
         same = x.centroid is not None and y.centroid is not None and x.space == y.space and x.centroid.shape[1] == y.centroid.shape[1]
-        by = "centroid" if same and x.space == "centroid_observed" else "label" if x.label is not None and y.label is not None and same else "occupancy"
+        by = "centroid" if same and x.space == "centroid_observed" else "occupancy"
     if by in ("label", "region"):
         return _equal(getattr(x, by), getattr(y, by), by), by
     if max(x.n, y.n) > MOST_SYMBOLS:
@@ -89,19 +89,22 @@ def _equal(x: np.ndarray | None, y: np.ndarray | None, by: str) -> np.ndarray:
 def _nearness_of_centroids(x: Member, y: Member) -> np.ndarray:
     """1 - distance in units of the orbits' spread, at least 0."""
     if x.centroid is None or y.centroid is None or x.centroid.shape[1] != y.centroid.shape[1] or x.spread is None or y.spread is None:
-        raise ArgumentError("align='centroid' needs codes with centroids in one space. Code orbits of generate(...), which are observed too, or use align='occupancy'.")
+        raise ArgumentError(
+            "align='centroid' needs codes with centroids in one space. Code orbits of generate(...), which are observed too, or use align='occupancy'."
+        )
     scale = np.sqrt((x.spread**2 + y.spread**2) / 2)
     size = np.abs(np.concatenate([x.centroid, y.centroid])).max(0, initial=0.0)
     scale = np.maximum(scale, 1e-9 * np.maximum(size, 1.0))                         # a fixed point has no spread
     square = np.zeros((x.n, y.n))
     for k in range(x.centroid.shape[1]):
         square += ((x.centroid[:, None, k] - y.centroid[None, :, k]) / scale[k]) ** 2
-    return np.maximum(0.0, 1.0 - np.sqrt(square / max(1, x.centroid.shape[1])))
+    return np.nan_to_num(np.maximum(0.0, 1.0 - np.sqrt(square / max(1, x.centroid.shape[1]))))     # no centroid is near none
 
 
 def _nearness_of_rows(x: Member, y: Member) -> np.ndarray:
     """1 - difference of what no renaming changes: staying, and the sum of squares and largest of the probabilities to leave and to come."""
-    return np.maximum(0.0, 1.0 - np.abs(_profile(x)[:, None] - _profile(y)[None]).mean(2))
+    columns = list(zip(_profile(x).T, _profile(y).T))
+    return np.maximum(0.0, 1.0 - sum(np.abs(a[:, None] - b[None]) for a, b in columns) / len(columns))
 
 
 def _profile(x: Member) -> np.ndarray:

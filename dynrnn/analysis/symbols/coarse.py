@@ -42,13 +42,14 @@ def coarse_grain(code: xr.Dataset, groups: Any = None, *, units: Sequence[int] |
             raise ArgumentError(f"groups must be whole numbers from 0 up of shape ({S},) or ({len(fits)}, {S}), got {table.dtype} {table.shape}.")
         table, kept = np.broadcast_to(table, (len(fits), S)), None
     padded = np.concatenate([table.astype(np.int64), np.full((len(fits), 1), -1)], 1)   # the last entry stands for -1
-    coarse = code_of_symbols(np.stack([row[t] for row, t in zip(padded, T)]), dt=code.attrs.get("dt", 1.0))
-    coords = {name: code.coords[name] for name in ("trial", "time") if name in code.coords}
+    coarse: xr.Dataset = code_of_symbols(np.stack([row[t] for row, t in zip(padded, T)]), dt=code.attrs.get("dt", 1.0))
+    coords: dict[str, Any] = {name: code.coords[name] for name in ("trial", "time") if name in code.coords}
     if "fit" in code.coords:
         coords["fit"] = np.atleast_1d(code.fit.values)
-    coarse = coarse.assign_coords(coords)
     if kept is not None:
-        coarse["region"] = (("fit", "symbol", "unit"), kept[np.maximum(coarse.label.values, 0)] & coarse.valid.values[..., None], {"long_name": "units that are on"})
+        region = kept[np.maximum(coarse.label.values, 0)] & coarse.valid.values[..., None]
+        coarse = coarse.assign(region=(("fit", "symbol", "unit"), region, {"long_name": "units that are on"}))
+    centroids: dict[str, Any] = {}
     for name in ("centroid", "centroid_observed"):
         if name in code:
             dim = str(code[name].dims[-1])
@@ -61,9 +62,9 @@ def coarse_grain(code: xr.Dataset, groups: Any = None, *, units: Sequence[int] |
                 total = np.zeros(merged.shape[1:])
                 np.add.at(total, to, weight[:, None] * fit[name].transpose("symbol", dim).values[:n])
                 merged[f] = np.where(coarse.valid.values[f][:, None], total / np.maximum(coarse["count"].values[f], 1)[:, None], np.nan)
-            coarse[name] = (("fit", "symbol", dim), merged, dict(code[name].attrs))
+            centroids[name] = (("fit", "symbol", dim), merged, dict(code[name].attrs))
             spread = "spread" + name.removeprefix("centroid")
-            coarse[spread] = (("fit", dim), np.atleast_2d(code[spread].values), dict(code[spread].attrs))
-            if dim in code.coords:
-                coarse = coarse.assign_coords({dim: code.coords[dim].values})
-    return coarse
+            centroids[spread] = (("fit", dim), np.atleast_2d(code[spread].values), dict(code[spread].attrs))
+            if dim in code.coords and code.coords[dim].dims == (dim,):
+                coords[dim] = code.coords[dim].values
+    return coarse.assign(centroids).assign_coords(coords)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,26 +10,14 @@ import xarray as xr
 
 from dynrnn.analysis.piecewise.canonical import ANALYSED, NOT_FINITE, canonical
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
-from dynrnn.analysis.symbols.dwell import dwell_columns
+from dynrnn.analysis.symbols.assemble import Coded, code_dataset
 from dynrnn.analysis.symbols.orbits import as_states, match_fits
 from dynrnn.analysis.symbols.partition import partition_labels
-from dynrnn.analysis.symbols.regions import Moments, number_orbit, pack, unpack
+from dynrnn.analysis.symbols.regions import number_orbit, pack, unpack
 from dynrnn.analysis.symbols.sequence import BREAK
 from dynrnn.errors import ArgumentError
 
 DIVERGED, DIVERGES = "orbit not finite", "analysed until the orbit diverged"
-
-
-@dataclass
-class _Coded:
-    """One fit: numbers by first visit, and what is known of each."""
-
-    number: np.ndarray                     # (trial, time)
-    status: str
-    region: np.ndarray | None = None       # (number, unit)
-    label: np.ndarray | None = None        # (number,)
-    inside: Moments | None = None
-    outside: Moments | None = None
 
 
 def symbolic_code(model: Any, orbit: Any = None, *, symbols: Any = None, inputs: Any = None) -> xr.Dataset:
@@ -49,8 +36,8 @@ def symbolic_code(model: Any, orbit: Any = None, *, symbols: Any = None, inputs:
     Dataset. ``symbol`` (fit, trial, time): int, numbered by occupancy, 0 the most visited, ties by first visit; -1 where the orbit is not finite or padded.
     ``region`` (fit, symbol, unit): its word, exactly the signs of ``W2 z + h2 > 0``, no margin; clipped units count twice, as in ``PiecewiseLinearMap``.
     ``count``, ``occupancy``, ``centroid`` (mean latent state), ``centroid_observed``, ``dwell_mean``, ``dwell_sd``, ``n_runs`` (fit, symbol ...), padded with
-    ``valid``; ``spread`` and ``spread_observed`` (sd of the orbit); ``n_symbols``, ``n_coded``, ``status`` (fit). Dwell times are in steps, of complete runs; attrs: dt.
-    xarray holds ``symbol`` as a coordinate, since a dim has the same name.
+    ``valid``; ``spread`` and ``spread_observed`` (sd of the orbit); ``n_symbols``, ``n_coded``, ``status`` (fit). Dwell times are in steps, of complete
+    runs; attrs: dt. xarray holds ``symbol`` as a coordinate, since a dim has the same name.
 
     Method: Brenner et al. 2024 (arXiv:2410.14240), Lind & Marcus 1995. Cost O(time M H), memory O(time + block H + n_symbols H): words are packed bits,
     and no table over pairs of regions is made. ArgumentError: smooth units, or an orbit that does not fit the model.
@@ -82,15 +69,15 @@ def symbolic_code(model: Any, orbit: Any = None, *, symbols: Any = None, inputs:
     coded = []
     for k, map in enumerate(maps.maps):
         if map is None:
-            coded.append(_Coded(np.full(states.shape[1:3], BREAK, np.int32), NOT_FINITE))
+            coded.append(Coded(np.full(states.shape[1:3], BREAK, np.int32), NOT_FINITE))
             continue
         number, keys, inside, outside = number_orbit(
             _packer(map), _row(states, k), None if observed is None else _row(observed, k), stop_at_first=True, width=map.n_units
         )
         region = unpack(np.array(keys).reshape(len(keys), -1), map.n_units) if keys else np.zeros((0, map.n_units), bool)
         status = ANALYSED if (number >= 0).all() else DIVERGES if keys else DIVERGED
-        coded.append(_Coded(number, status, region, None, inside, None if observed is None else outside))
-    return _dataset(coded, maps.fit, states, observed, dt)
+        coded.append(Coded(number, status, region, None, inside, None if observed is None else outside))
+    return code_dataset(coded, maps.fit, states, observed, dt)
 
 
 def code_of_partition(partition: Any, orbit: Any, *, variable: str = "latent") -> xr.Dataset:
@@ -99,7 +86,7 @@ def code_of_partition(partition: Any, orbit: Any, *, variable: str = "latent") -
     partition : callable, states (n, dim) -> whole numbers (n,), or centres (cell, dim), of which the nearest counts (Voronoi cells).
     orbit : as in :func:`symbolic_code`, or a recording with ``variable="observed"``. A sample that is not finite is a break (-1).
 
-    Returns the Dataset of :func:`symbolic_code` with ``label`` (fit, symbol), the partition's own number, in place of ``region``. O(time log cell) with centres.
+    Returns the Dataset of :func:`symbolic_code` with ``label`` (fit, symbol), the partition's own number, in place of ``region``. O(time log cell).
 
     >>> code = code_of_partition(np.array([[0.0], [1.0]]), np.array([[0.1], [0.9], [0.8], [0.2], [1.1]]))
     >>> code.symbol.values.tolist(), code.label.values.tolist()
@@ -112,9 +99,9 @@ def code_of_partition(partition: Any, orbit: Any, *, variable: str = "latent") -
         others = None if observed is None else observed[k]
         number, keys, inside, outside = number_orbit(label, states[k], others, stop_at_first=False, width=1)
         labels = np.array(keys, np.int64).reshape(-1)
-        coded.append(_Coded(number, ANALYSED if keys else DIVERGED, None, labels, inside, None if observed is None else outside))
+        coded.append(Coded(number, ANALYSED if keys else DIVERGED, None, labels, inside, None if observed is None else outside))
     fits = states.fit.values if "fit" in states.coords else np.arange(states.shape[0])
-    code = _dataset(coded, fits, states, observed, dt)
+    code = code_dataset(coded, fits, states, observed, dt)
     if variable == "observed":
         code = code.rename({"centroid": "centroid_observed", "spread": "spread_observed"})
     return code
@@ -141,9 +128,9 @@ def code_of_symbols(symbols: Any, *, dt: float = 1.0) -> xr.Dataset:
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         number[good] = place[local.ravel()]
-        coded.append(_Coded(number, ANALYSED if good.any() else "no symbols", None, labels[order].astype(np.int64)))
+        coded.append(Coded(number, ANALYSED if good.any() else "no symbols", None, labels[order].astype(np.int64)))
     states = xr.DataArray(np.zeros((*values.shape, 0)), dims=("fit", "trial", "time", "latent"))
-    return _dataset(coded, np.arange(len(values)), states, None, dt)
+    return code_dataset(coded, np.arange(len(values)), states, None, dt)
 
 
 def _row(array: xr.DataArray, k: int) -> xr.DataArray:
@@ -152,56 +139,3 @@ def _row(array: xr.DataArray, k: int) -> xr.DataArray:
 
 def _packer(map: PiecewiseLinearMap) -> Callable[[np.ndarray], np.ndarray]:
     return lambda z: pack(map.words(z))
-
-
-def _dataset(coded: list[_Coded], fits: np.ndarray, states: xr.DataArray, observed: xr.DataArray | None, dt: float) -> xr.Dataset:
-    counts = [np.bincount(c.number[c.number >= 0]) for c in coded]
-    orders = [np.argsort(-count, kind="stable") for count in counts]               # numbers are by first visit, so ties are too
-    S = max(map_len := [len(order) for order in orders]) if orders else 0
-    symbol = np.stack([_renumbered(c.number, order) for c, order in zip(coded, orders)])
-    n_coded = np.array([int(count.sum()) for count in counts])
-    data: dict[str, Any] = {
-        "symbol": (("fit", "trial", "time"), symbol, {"long_name": "symbols by occupancy, -1 where there is none", "units": "1"}),
-        "valid": (("fit", "symbol"), np.arange(S) < np.array(map_len)[:, None], {"long_name": "whether the row is a symbol, not padding"}),
-        "count": (("fit", "symbol"), _padded([n[order] for n, order in zip(counts, orders)], S, 0), {"long_name": "samples", "units": "1"}),
-        "n_symbols": (("fit",), np.array(map_len), {"long_name": "symbols", "units": "1"}),
-        "n_coded": (("fit",), n_coded, {"long_name": "samples with a symbol", "units": "1"}),
-        "status": (("fit",), np.array([c.status for c in coded], dtype=str), {"long_name": "what could be done"}),
-    }
-    data["occupancy"] = (("fit", "symbol"), data["count"][1] / np.maximum(n_coded, 1)[:, None], {"long_name": "share of the samples", "units": "1"})
-    if any(c.region is not None for c in coded):
-        H = max(c.region.shape[1] for c in coded if c.region is not None)
-        regions = [np.zeros((0, H), bool) if c.region is None else np.pad(c.region, ((0, 0), (0, H - c.region.shape[1])))[order] for c, order in zip(coded, orders)]
-        data["region"] = (("fit", "symbol", "unit"), _padded(regions, S, False), {"long_name": "units that are on"})
-    if any(c.label is not None for c in coded):
-        labels = [np.zeros(0, np.int64) if c.label is None else c.label[order] for c, order in zip(coded, orders)]
-        data["label"] = (("fit", "symbol"), _padded(labels, S, BREAK), {"long_name": "number that the partition gave"})
-    coords: dict[str, Any] = {"fit": fits}
-    for kind, array, suffix in (("inside", states, ""), ("outside", observed, "_observed")):
-        if array is None or all(getattr(c, kind) is None for c in coded):
-            continue
-        dim, n = str(array.dims[3]), array.shape[3]
-        moments = [getattr(c, kind) or Moments() for c in coded]
-        centres = [m.centroids(order, n) for m, order in zip(moments, orders)]
-        data[f"centroid{suffix}"] = (("fit", "symbol", dim), _padded(centres, S, np.nan), {"long_name": "mean state of the symbol"})
-        data[f"spread{suffix}"] = (("fit", dim), np.stack([m.spread(n) for m in moments]), {"long_name": "standard deviation of all states"})
-        if dim in array.coords:
-            coords[dim] = array.coords[dim].values
-    for name, (rows, attrs) in dwell_columns(list(symbol), map_len).items():
-        data[name] = (("fit", "symbol"), _padded(rows, S, 0 if rows[0].dtype.kind == "i" else np.nan), attrs)
-    coords |= {dim: states.coords[dim].values for dim in ("trial", "time") if dim in states.coords}
-    return xr.Dataset(data, coords=coords, attrs={"dt": dt})
-
-
-def _renumbered(number: np.ndarray, order: np.ndarray) -> np.ndarray:
-    place = np.full(len(order) + 1, BREAK, np.int32)                                # the last entry stands for -1
-    place[order] = np.arange(len(order))
-    return place[number]
-
-
-def _padded(rows: list[np.ndarray], n: int, fill: Any) -> np.ndarray:
-    shape = next((row.shape[1:] for row in rows), ())
-    out = np.full((len(rows), n, *shape), fill, dtype=np.result_type(*[row.dtype for row in rows]))
-    for k, row in enumerate(rows):
-        out[k, : len(row)] = row
-    return out

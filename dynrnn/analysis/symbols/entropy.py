@@ -14,6 +14,7 @@ from dynrnn.analysis.symbols.sequence import Words, fits_of, sequence, words_up_
 from dynrnn.analysis.symbols.spectral import topological_entropy
 from dynrnn.errors import check_int, unknown_name
 
+FLAT = 3                                   # standard errors of a difference that count as none
 WINDOWS_PER_WORD = 10                      # below, words that have not been seen weigh more than any correction mends
 MISSED = 0.01                              # share of words that may be missed where all that occur are to be listed
 
@@ -51,8 +52,8 @@ class Entropies:
         return self.top[max(seen, default=min(1, len(self.top) - 1))]
 
 
-def entropies(flat: np.ndarray, n_symbols: int, max_length: int, correction: str) -> Entropies:
-    """Entropies of one flat sequence; see :func:`code_entropies`."""
+def entropies(flat: np.ndarray, n_symbols: int, max_length: int, correction: str, lag: int = 1) -> Entropies:
+    """Entropies of one flat sequence; see :func:`code_entropies`. With a lag its stretches overlap, and every lag-th symbol counts as independent."""
     out = Entropies()
     size = max(1, math.isqrt(len(flat)))
     sums: list[np.ndarray] = []            # per length: sum over every block of time of -ln p(symbol | word before) less its mean
@@ -67,7 +68,7 @@ def entropies(flat: np.ndarray, n_symbols: int, max_length: int, correction: str
         out.plugin.append(float((words.count * local).sum() / N))
         sums.append(_block_sums(words, local - out.plugin[-1], size, len(flat)))
         free.append(words.n_words - int((before > 0).sum()))
-        out.error.append(_standard_error(sums[-1], N, free[-1]))
+        out.error.append(_standard_error(sums[-1], N, free[-1], lag))
         out.top.append(topological_entropy(words.prefix, words.suffix, words.n_shorter))
         out.n_words.append(words.n_words)
         out.n_windows.append(N)
@@ -79,8 +80,8 @@ def entropies(flat: np.ndarray, n_symbols: int, max_length: int, correction: str
     deepest = sum(out.usable)
     for n in range(1, deepest + 1):
         drop = out.rate[n - 1] - out.rate[deepest - 1]
-        noise = _standard_error(sums[n - 1] - sums[deepest - 1], out.n_windows[deepest - 1], abs(free[deepest - 1] - free[n - 1]))
-        if n == deepest or drop <= 2 * noise + 1e-12:
+        noise = _standard_error(sums[n - 1] - sums[deepest - 1], out.n_windows[deepest - 1], abs(free[deepest - 1] - free[n - 1]), lag)
+        if n == deepest or drop <= FLAT * noise + 1e-12:
             out.chosen = n
             break
     out.converged = out.chosen < deepest or out.rate[deepest - 1] <= 1e-12
@@ -93,10 +94,10 @@ def _block_sums(words: Words, centred: np.ndarray, size: int, n: int) -> np.ndar
     return np.bincount((at + words.length - 1) // size, centred[words.rank[at]], minlength=-(-n // size))
 
 
-def _standard_error(sums: np.ndarray, N: int, free: int) -> float:
+def _standard_error(sums: np.ndarray, N: int, free: int, lag: int) -> float:
     """Of a mean over N samples out of centred block sums, with the second-order noise free / 2N^2 of as many fitted probabilities."""
     filled = max(2, len(sums))
-    return math.sqrt(float((sums**2).sum()) / N**2 * filled / (filled - 1) + free / (2 * N**2))
+    return math.sqrt(lag * (float((sums**2).sum()) / N**2 * filled / (filled - 1) + lag * free / (2 * N**2)))
 
 
 def code_entropies(
@@ -115,10 +116,10 @@ def code_entropies(
     Dataset in nat per step, per transition without self-transitions, per lag of either with lag > 1 (attrs ``units_of_entropy``), by (fit, length):
     ``word_entropy`` H_n, ``entropy_rate`` h_n = H_n - H_(n-1) with both over the same windows, and as it is uncorrected; its ``standard_error``;
     ``topological``: growth rate of the sequences all of whose words of this length occur, h_n <= topological_n; ``n_words``, ``unseen_words`` (Chao's estimate
-    of those missed), ``n_windows``, ``usable``, ``valid``. By (fit): ``h_mu`` and ``h_mu_standard_error`` at length ``chosen_length``; ``converged``; ``h_top``,
-    of the longest usable words of which at most 1 % are missed, or of pairs; ``status``.
+    of those missed), ``n_windows``, ``usable``, ``valid``. By (fit): ``h_mu`` and ``h_mu_standard_error`` at length ``chosen_length``; ``converged``;
+    ``h_top``, of the longest usable words of which at most 1 % are missed, or of pairs; ``status``.
 
-    Rule for the length: words are usable while there are 10 windows a word that occurs. The shortest n is chosen whose h_n lies within two standard errors
+    Rule for the length: words are usable while there are 10 windows a word that occurs. The shortest n is chosen whose h_n lies within three standard errors
     of the difference above h at the longest usable length; where only the longest does, h_mu is an upper bound still falling and ``converged`` is False.
 
     Method: Shannon 1948; standard errors by blocks of sqrt(n) of -ln p(symbol | word before), whose mean is the estimate (delta method), so they hold for
@@ -134,7 +135,7 @@ def code_entropies(
     check_int("max_length", max_length, low=1)
     if correction not in CORRECTIONS:
         raise unknown_name("correction", correction, CORRECTIONS)
-    found = [entropies(sequence(fit, self_transitions, lag), int(fit.n_symbols), max_length, correction) for fit in fits_of(code)]
+    found = [entropies(sequence(fit, self_transitions, lag), int(fit.n_symbols), max_length, correction, lag) for fit in fits_of(code)]
     unit = ("nat per step" if self_transitions else "nat per transition") if lag == 1 else f"nat per {lag} {'steps' if self_transitions else 'transitions'}"
     n = max(1, max(len(one.rate) for one in found))
 

@@ -78,16 +78,19 @@ def transition_graph(
         _mark_admissible(graph, admissible, lag)
     unit = "step" if self_transitions else "transition"
     graph.graph.update(
-        h_top=max(0.0, float(rate.max(initial=-np.inf))), h_markov=_chain_entropy(a, p, pi), h_mu=entropies(flat, n, LONGEST_WORD, "grassberger").h_mu,
+        h_top=max(0.0, float(rate.max(initial=-np.inf))), h_markov=_chain_entropy(a, b, p, pi), h_mu=entropies(flat, n, LONGEST_WORD, "grassberger", lag).h_mu,
         lag=int(lag), fit=int(chosen.fit) if "fit" in chosen.coords else 0, n_steps=int(count.sum()), self_transitions=bool(self_transitions),
         units=f"nat per {unit}" if lag == 1 else f"nat per {lag} {unit}s", confidence=float(confidence), interval=METHOD, dt=float(code.attrs.get("dt", 1.0)),
     )
     return graph
 
 
-def _chain_entropy(a: np.ndarray, p: np.ndarray, pi: np.ndarray) -> float:
+def _chain_entropy(a: np.ndarray, b: np.ndarray, p: np.ndarray, pi: np.ndarray) -> float:
     """Entropy rate of the chain on the component that pi lives on, its rows renormalised there."""
-    return float(np.maximum(-(pi[a] * p * np.log(p)).sum(), 0.0))
+    inside = (pi[a] > 0) & (pi[b] > 0)
+    a, p = a[inside], p[inside]
+    p = p / np.bincount(a, p, len(pi))[a]
+    return max(0.0, -float((pi[a] * p * np.log(p)).sum()))
 
 
 def word_strings(region: np.ndarray) -> list[str]:
@@ -120,7 +123,8 @@ def _map_columns(code: xr.Dataset, n: int, model: Any, inputs: Any) -> dict[str,
     map = maps.maps[fits.index(label) if label in fits else 0]
     region = code.region.transpose("symbol", "unit").values[:n]
     if map is None or map.n_units != region.shape[1]:
-        raise ArgumentError(f"the model has {0 if map is None else map.n_units} switching planes, the code's words {region.shape[1]} units: give the model that made the code.")
+        planes = 0 if map is None else map.n_units
+        raise ArgumentError(f"the model has {planes} switching planes, the code's words {region.shape[1]} units: give the model that made the code.")
     J, c = map.jacobians(region), map.offsets(region)
     kinds, margins = [], []
     for k in range(n):
@@ -150,6 +154,8 @@ def _mark_admissible(graph: nx.DiGraph, admissible: nx.DiGraph, lag: int) -> Non
     word = nx.get_node_attributes(graph, "word")
     missing = [w for w in word.values() if w not in of]
     if missing:
-        raise ArgumentError(f"{len(missing)} regions of the code are not in the admissible graph, e.g. {missing[0]}. Give admissible_graph(...) the code's words.")
+        raise ArgumentError(
+            f"{len(missing)} regions of the code are not in the admissible graph, e.g. {missing[0]}. Give admissible_graph(...) the code's words."
+        )
     for i, j, data in graph.edges(data=True):
         data["admissible"] = admissible.has_edge(of[word[i]], of[word[j]])

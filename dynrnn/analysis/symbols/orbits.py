@@ -19,7 +19,8 @@ def as_states(orbit: Any, variable: str = "latent") -> tuple[xr.DataArray, xr.Da
     """
     if isinstance(orbit, xr.Dataset):
         if variable not in orbit:
-            raise ArgumentError(f"orbit has no variable {variable!r}, only {', '.join(map(str, orbit.data_vars))}. Give the Dataset of generate(...), or an array.")
+            have = ", ".join(map(str, orbit.data_vars))
+            raise ArgumentError(f"orbit has no variable {variable!r}, only {have}. Give the Dataset of generate(...), or an array.")
         others = orbit["observed"] if variable == "latent" and "observed" in orbit else None
         return _ordered(orbit[variable]), None if others is None else _ordered(others), float(orbit.attrs.get("dt", 1.0))
     if isinstance(orbit, xr.DataArray):
@@ -50,7 +51,9 @@ def match_fits(states: xr.DataArray, fits: np.ndarray, what: str) -> xr.DataArra
         have = states.fit.values.tolist()
         if have == fits.tolist():
             return states
-        raise ArgumentError(f"orbit holds the fits {have}, {what} the fits {fits.tolist()}. Give the orbit of this very {what}, or select(..., fit=...) of both.")
+        raise ArgumentError(
+            f"orbit holds the fits {have}, {what} the fits {fits.tolist()}. Give the orbit of this very {what}, or select(..., fit=...) of both."
+        )
     if states.sizes["fit"] == len(fits):
         return states
     if states.sizes["fit"] == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,10 @@ def markov_order(code: xr.Dataset, max_order: int = 5, *, level: float = 0.01, s
     ``order`` = 1 + the largest order rejected, 0 if none is; ``at_least`` where even max_order is rejected; and ``order_bic``, the least bic.
 
     Method: within each word of ``memory`` symbols, is the next symbol independent of the one before the word? Twice the log-likelihood ratio is chi2 with
-    sum (R - 1)(S - 1) degrees over the words, with R and S the symbols that do occur before and after: structural zeros cost nothing (Hoel 1954; Billingsley
-    1961). Tables with under 5 samples a cell are left out, where chi2 does not hold. All orders are tested, since a chain may look independent
-    of one symbol back and depend on two. BIC (Katz 1981; Csiszar & Shields 2000) beside: consistent, with more caution at short length. O(max_order time log time).
+    sum (R - 1)(S - 1) degrees over the words, with R and S the symbols that do occur before and after: structural zeros cost nothing (Hoel 1954;
+    Billingsley 1961). Tables with under 5 samples a cell are left out, where chi2 does not hold. All orders are tested, since a chain may look independent
+    of one symbol back and depend on two. BIC (Katz 1981; Csiszar & Shields 2000) beside: consistent, with more caution at short length.
+    O(max_order time log time).
 
     >>> from dynrnn.analysis.symbols import code_of_symbols
     >>> coin = code_of_symbols(np.random.default_rng(0).integers(0, 2, 5_000))
@@ -36,7 +38,7 @@ def markov_order(code: xr.Dataset, max_order: int = 5, *, level: float = 0.01, s
     check_int("max_order", max_order, low=0)
     if not 0 < level < 1:
         raise ArgumentError(f"level must lie between 0 and 1, got {level!r}.")
-    found = [_tests(sequence(fit, self_transitions, lag), max(1, int(fit.n_symbols)), max_order) for fit in fits_of(code)]
+    found = [_tests(sequence(fit, self_transitions, lag), max(1, int(fit.n_symbols)), max_order, lag) for fit in fits_of(code)]
     table = np.stack([row for row, _ in found])                                     # fit, memory, (statistic, freedom)
     bic = np.stack([score for _, score in found])
     tested = table[..., 1] > 0
@@ -62,7 +64,7 @@ def markov_order(code: xr.Dataset, max_order: int = 5, *, level: float = 0.01, s
     return xr.Dataset(data, coords=coords, attrs={"level": level, "self_transitions": int(self_transitions), "lag": lag})
 
 
-def _tests(flat: np.ndarray, n_symbols: int, max_order: int) -> tuple[np.ndarray, np.ndarray]:
+def _tests(flat: np.ndarray, n_symbols: int, max_order: int, lag: int) -> tuple[np.ndarray, np.ndarray]:
     table, bic = np.zeros((max_order + 1, 2)), np.full(max_order + 1, np.nan)
     levels = list(words_up_to(flat, n_symbols, max_order + 2))
     for words in levels[: max_order + 1]:
@@ -72,17 +74,17 @@ def _tests(flat: np.ndarray, n_symbols: int, max_order: int) -> tuple[np.ndarray
         minus_likelihood = float((words.count * np.log(before[words.prefix] / words.count)).sum())
         # every order is judged on as many symbols as the longest, or shorter ones would look worse for the symbols that only they predict
         scale = levels[min(max_order, len(levels) - 1)].n_windows / N
-        bic[memory] = minus_likelihood * scale + 0.5 * (words.n_words - int((before > 0).sum())) * np.log(N)
-    for shorter, longer in zip(levels, levels[1:]):
+        bic[memory] = minus_likelihood * scale / lag + 0.5 * (words.n_words - int((before > 0).sum())) * np.log(max(N / lag, 1))
+    for shorter, longer in pairwise(levels):
         if longer.length - 2 <= max_order:
-            table[longer.length - 2] = _statistic(shorter, longer)
+            table[longer.length - 2] = _statistic(shorter, longer, lag)
     return table, bic
 
 
-def _statistic(shorter: Words, longer: Words) -> tuple[float, int]:
+def _statistic(shorter: Words, longer: Words, lag: int) -> tuple[float, int]:
     """(2 log-likelihood ratio, degrees of freedom) of the order ``longer.length - 2`` against one more.
 
-    A word a w s of ``longer`` lies in the table of its middle w, row a w (its prefix), column w s (its suffix).
+    Stretches of a lag overlap, so likelihoods are divided by it: conservative. A word a w s of ``longer`` lies in the table of its middle w, row a w (its prefix), column w s (its suffix).
     """
     row, column = longer.prefix, longer.suffix
     middle = shorter.suffix[row]
@@ -92,7 +94,7 @@ def _statistic(shorter: Words, longer: Words) -> tuple[float, int]:
     in_table = np.bincount(middle, longer.count, n)
     rows = np.bincount(shorter.suffix, in_row > 0, n)
     columns = np.bincount(shorter.prefix, in_column > 0, n)
-    enters = in_table >= FEWEST * rows * columns
+    enters = in_table >= FEWEST * lag * rows * columns
     cell = longer.count * np.log(longer.count * in_table[middle] / (in_row[row] * in_column[column]))
     freedom = int(((rows - 1) * (columns - 1))[enters & (in_table > 0)].sum())
-    return max(0.0, 2 * float(cell[enters[middle]].sum())), freedom
+    return max(0.0, 2 * float(cell[enters[middle]].sum()) / lag), freedom

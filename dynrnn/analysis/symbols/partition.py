@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from dynrnn.errors import ArgumentError
 
@@ -26,5 +26,5 @@ def partition_labels(partition: Any, dim: int) -> Callable[[np.ndarray], np.ndar
     centres = np.asarray(partition, dtype=np.float64)
     if centres.ndim != 2 or centres.shape[1] != dim or not len(centres) or not np.isfinite(centres).all():
         raise ArgumentError(f"partition must be a callable or finite centres of shape (cell, {dim}), got {centres.shape}.")
-    tree = cKDTree(centres)
+    tree = KDTree(centres)
     return lambda z: np.asarray(tree.query(z)[1], dtype=np.int64)[:, None]

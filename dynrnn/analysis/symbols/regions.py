@@ -43,6 +43,7 @@ class Moments:
         self.shift: np.ndarray | None = None
         self.sum = np.zeros((0, 0))
         self.square = np.zeros(0)
+        self.count = np.zeros(0)
         self.n = 0
 
     def add(self, number: np.ndarray, values: np.ndarray, n_numbers: int) -> None:
@@ -53,31 +54,34 @@ class Moments:
             if not len(values):
                 return
             self.shift, self.sum, self.square = values[0].copy(), np.zeros((0, values.shape[1])), np.zeros(values.shape[1])
-            self.count = np.zeros(0)
         grow = n_numbers - len(self.sum)
         if grow > 0:
             self.sum, self.count = np.pad(self.sum, ((0, grow), (0, 0))), np.pad(self.count, (0, grow))
-        centred = values - self.shift
         which, local = np.unique(number, return_inverse=True)
-        self.sum[which] += sp.csr_array((np.ones(len(number)), (local, np.arange(len(number)))), shape=(len(which), len(number))) @ centred
+        belongs = sp.csr_array((np.ones(len(number)), (local, np.arange(len(number)))), shape=(len(which), len(number)))
+        with np.errstate(over="ignore", invalid="ignore"):                          # the last states before an orbit overflows
+            centred = values - self.shift
+            self.sum[which] += belongs @ centred
+            self.square += (centred**2).sum(0)
         self.count += np.bincount(number, minlength=len(self.sum))
-        self.square += (centred**2).sum(0)
         self.n += len(values)
 
     def centroids(self, order: np.ndarray, dim: int) -> np.ndarray:
-        """Mean state of every number, in this order; NaN where none was complete."""
+        """Mean state of every number, in this order; NaN where none was complete, inf where their sum overflows."""
         if self.shift is None:
             return np.full((len(order), dim), np.nan)
         grown = np.full((max(len(self.sum), int(order.max(initial=-1)) + 1), dim), np.nan)
-        with np.errstate(invalid="ignore"):
-            grown[: len(self.sum)] = self.shift + self.sum / self.count[:, None]
+        full = np.flatnonzero(self.count)
+        grown[full] = self.shift + np.where(np.isnan(self.sum[full]), np.inf, self.sum[full]) / self.count[full, None]
         return grown[order]
 
     def spread(self, dim: int) -> np.ndarray:
-        """Standard deviation of all states, (dim,)."""
+        """Standard deviation of all states, (dim,); inf where it overflows."""
         if self.shift is None:
             return np.full(dim, np.nan)
-        return np.sqrt(np.maximum(self.square / self.n - (self.sum.sum(0) / self.n) ** 2, 0))
+        with np.errstate(over="ignore", invalid="ignore"):
+            variance = self.square / self.n - (self.sum.sum(0) / self.n) ** 2
+        return np.sqrt(np.where(np.isfinite(variance), np.maximum(variance, 0), np.inf))
 
 
 class Numbering:
@@ -90,7 +94,7 @@ class Numbering:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def number(self, keys: np.ndarray) -> Int[np.ndarray, "n"]:
+    def number(self, keys: np.ndarray) -> Int[np.ndarray, " n"]:
         """Numbers of rows (n, k)."""
         first, local = unique_rows(keys)
         new = np.empty(len(first), np.int64)
@@ -120,7 +124,7 @@ def number_orbit(label: Callable[[np.ndarray], np.ndarray], states, others, *, s
             good = np.isfinite(z).all(1)
             ended = stop_at_first and not good.all()
             if ended:
-                good[np.argmin(good) :] = False
+                good = np.logical_and.accumulate(good)
             if good.any():
                 number = numbering.number(label(z[good]))
                 out[trial, start : start + len(z)][good] = number

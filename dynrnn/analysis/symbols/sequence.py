@@ -45,19 +45,19 @@ def _some(labels: list) -> str:
     return ", ".join(map(str, labels[:8])) + (", ..." if len(labels) > 8 else "")
 
 
-def flatten(symbols: Int[np.ndarray, "trial time"]) -> Int[np.ndarray, "n"]:
+def flatten(symbols: Int[np.ndarray, "trial time"]) -> Int[np.ndarray, " n"]:
     """Trials one after the other, a break before each: nothing is counted across."""
     padded = np.full((symbols.shape[0], symbols.shape[1] + 1), BREAK, np.int64)
     padded[:, 1:] = symbols
     return padded.ravel()
 
 
-def compress(flat: Int[np.ndarray, "n"]) -> Int[np.ndarray, "m"]:
+def compress(flat: Int[np.ndarray, " n"]) -> Int[np.ndarray, " m"]:
     """Runs taken as one symbol each."""
     return flat[np.concatenate([[True], flat[1:] != flat[:-1]])]
 
 
-def decimate(flat: Int[np.ndarray, "n"], lag: int) -> Int[np.ndarray, "m"]:
+def decimate(flat: Int[np.ndarray, " n"], lag: int) -> Int[np.ndarray, " m"]:
     """Every ``lag``-th symbol, from each of the ``lag`` starts of every stretch, with breaks between: steps of the result are lags of the old."""
     if lag == 1:
         return flat
@@ -74,7 +74,7 @@ def decimate(flat: Int[np.ndarray, "n"], lag: int) -> Int[np.ndarray, "m"]:
     return out
 
 
-def sequence(code: xr.Dataset, self_transitions: bool = True, lag: int = 1) -> Int[np.ndarray, "n"]:
+def sequence(code: xr.Dataset, self_transitions: bool = True, lag: int = 1) -> Int[np.ndarray, " n"]:
     """The flat sequence of one fit's code; the lag counts steps, or transitions where runs are taken as one symbol."""
     check_int("lag", lag, low=1)
     flat = flatten(np.asarray(code["symbol"].transpose("trial", "time").values))
@@ -86,11 +86,11 @@ class Words:
     """All words of one length: a number each, in order of the symbols' numbers."""
 
     length: int
-    rank: Int[np.ndarray, "position"]      # of the window that starts here, -1 where it holds a break
-    count: Int[np.ndarray, "word"]
-    prefix: Int[np.ndarray, "word"]        # number of the word of length - 1 that it begins with
-    suffix: Int[np.ndarray, "word"]        # ... that it ends with
-    first: Int[np.ndarray, "word"]         # a position where it stands
+    rank: Int[np.ndarray, " position"]      # of the window that starts here, -1 where it holds a break
+    count: Int[np.ndarray, " word"]
+    prefix: Int[np.ndarray, " word"]        # number of the word of length - 1 that it begins with
+    suffix: Int[np.ndarray, " word"]        # ... that it ends with
+    first: Int[np.ndarray, " word"]         # a position where it stands
     n_shorter: int                         # words of length - 1
 
     @property
@@ -106,7 +106,7 @@ class Words:
         return flat[self.first[:, None] + np.arange(self.length)]
 
 
-def words_up_to(flat: Int[np.ndarray, "n"], n_symbols: int, max_length: int) -> Iterator[Words]:
+def words_up_to(flat: Int[np.ndarray, " n"], n_symbols: int, max_length: int) -> Iterator[Words]:
     """Words of length 1, 2, ... ``max_length``; ends before where no window is that long.
 
     A word's key is (number of its prefix) * n_symbols + last symbol, and keys are numbered anew at every length, so that they stay below
@@ -141,7 +141,7 @@ def _number(key: np.ndarray, bound: int) -> tuple[np.ndarray, np.ndarray]:
     return number.ravel(), count
 
 
-def transitions(flat: Int[np.ndarray, "n"], n_symbols: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def transitions(flat: Int[np.ndarray, " n"], n_symbols: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pairs (from, to) that follow each other, sorted, and how often: as many entries as there are edges."""
     a, b = flat[:-1], flat[1:]
     ok = (a >= 0) & (b >= 0)
@@ -153,12 +153,12 @@ def transitions(flat: Int[np.ndarray, "n"], n_symbols: int) -> tuple[np.ndarray,
 class Runs:
     """Stretches of one symbol, in order."""
 
-    symbol: Int[np.ndarray, "run"]
-    length: Int[np.ndarray, "run"]
-    complete: Bool[np.ndarray, "run"]      # not cut by the ends of a trial or by a break
+    symbol: Int[np.ndarray, " run"]
+    length: Int[np.ndarray, " run"]
+    complete: Bool[np.ndarray, " run"]      # not cut by the ends of a trial or by a break
 
 
-def runs_of(flat: Int[np.ndarray, "n"]) -> Runs:
+def runs_of(flat: Int[np.ndarray, " n"]) -> Runs:
     """Runs of a flat sequence; those at a break are cut, so their length is a lower bound."""
     if not len(flat):
         return Runs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, bool))

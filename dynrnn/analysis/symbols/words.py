@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -28,12 +29,11 @@ def word_counts(code: xr.Dataset, length: int, *, self_transitions: bool = True,
     found = []
     for fit in fits_of(code):
         flat = sequence(fit, self_transitions, lag)
-        last = None
-        for last in words_up_to(flat, max(1, int(fit.n_symbols)), length):
-            pass
-        if last is None or last.length < length:
+        levels = deque(words_up_to(flat, max(1, int(fit.n_symbols)), length), maxlen=1)
+        if not levels or levels[0].length < length:
             found.append((np.zeros((0, length), np.int64), np.zeros(0, np.int64)))
             continue
+        last = levels[0]
         order = np.argsort(-last.count, kind="stable")
         found.append((last.spelled(flat)[order], last.count[order]))
     n = max(len(count) for _, count in found)

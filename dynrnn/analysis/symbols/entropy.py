@@ -46,7 +46,7 @@ class Entropies:
     @property
     def h_top(self) -> float:
         """Of the longest usable words that have nearly all been seen; else of pairs, the graph of transitions."""
-        if not self.chosen:
+        if not self.top:
             return math.nan
         seen = [k for k in range(sum(self.usable)) if self.unseen[k] <= MISSED * self.n_words[k]]
         return self.top[max(seen, default=min(1, len(self.top) - 1))]
@@ -74,9 +74,7 @@ def entropies(flat: np.ndarray, n_symbols: int, max_length: int, correction: str
         out.n_windows.append(N)
         once, twice = int((words.count == 1).sum()), int((words.count == 2).sum())
         out.unseen.append(once * (once - 1) / (2 * (twice + 1)))
-        out.usable.append(all(out.usable) and (words.length == 1 or WINDOWS_PER_WORD * words.n_words <= N))
-    if not out.usable:
-        return out
+        out.usable.append(all(out.usable) and WINDOWS_PER_WORD * words.n_words <= N)
     deepest = sum(out.usable)
     for n in range(1, deepest + 1):
         drop = out.rate[n - 1] - out.rate[deepest - 1]
@@ -84,7 +82,7 @@ def entropies(flat: np.ndarray, n_symbols: int, max_length: int, correction: str
         if n == deepest or drop <= FLAT * noise + 1e-12:
             out.chosen = n
             break
-    out.converged = out.chosen < deepest or out.rate[deepest - 1] <= 1e-12
+    out.converged = deepest > 0 and (out.chosen < deepest or out.rate[deepest - 1] <= 1e-12)
     return out
 
 
@@ -121,6 +119,7 @@ def code_entropies(
 
     Rule for the length: words are usable while there are 10 windows a word that occurs. The shortest n is chosen whose h_n lies within three standard errors
     of the difference above h at the longest usable length; where only the longest does, h_mu is an upper bound still falling and ``converged`` is False.
+    Where even single symbols have fewer windows, h_mu is NaN and ``chosen_length`` 0: coarse-grain the code, or run longer.
 
     Method: Shannon 1948; standard errors by blocks of sqrt(n) of -ln p(symbol | word before), whose mean is the estimate (delta method), so they hold for
     correlated symbols whose memory is short beside a block. ``topological`` is ln of the spectral radius of the graph of overlapping words, per strongly

@@ -41,8 +41,9 @@ def transition_graph(
     ``centroid`` and ``centroid_observed`` (lists). With a model: ``multipliers`` of its Jacobian, ``fixed_point`` ("real", "virtual" or "none" where 1 is a
     multiplier) and ``fixed_point_margin``: signed distance to the region's nearest plane, negative outside; inf without planes.
     Edges, only those that occur: ``count``, ``probability`` (rows sum to 1), ``low``, ``high``; ``admissible`` where asked.
-    Graph: ``h_top`` (ln of the largest spectral radius), ``h_markov`` (entropy rate of this chain, stationary weights, <= h_top), ``h_mu`` (as in
-    :func:`code_entropies`, words up to 8), ``lag``, ``fit``, ``n_steps`` (transitions counted), ``self_transitions``, ``units``, ``confidence``, ``interval``.
+    Graph: ``h_top`` (ln of the largest spectral radius), ``h_markov`` (entropy rate of this chain, stationary weights, <= h_top), ``h_mu`` and
+    ``h_mu_converged`` (as in :func:`code_entropies`, words up to 8), ``lag``, ``fit``, ``n_steps`` (transitions counted), ``self_transitions``,
+    ``units``, ``confidence``, ``interval``.
 
     Intervals: Wilson over a row's counts, which holds for a chain of order 1; with a lag, counts overlap and are divided by it. Where self-transitions
     dominate a row, samples of one run are not independent: there the exit probability comes from the lengths of complete runs and the target from Wilson
@@ -76,10 +77,12 @@ def transition_graph(
     )
     if admissible is not None:
         _mark_admissible(graph, admissible, lag)
+    metric = entropies(flat, n, LONGEST_WORD, "grassberger", lag)
     unit = "step" if self_transitions else "transition"
     graph.graph.update(
-        h_top=max(0.0, float(rate.max(initial=-np.inf))), h_markov=_chain_entropy(a, b, p, pi), h_mu=entropies(flat, n, LONGEST_WORD, "grassberger", lag).h_mu,
-        lag=int(lag), fit=int(chosen.fit) if "fit" in chosen.coords else 0, n_steps=int(count.sum()), self_transitions=bool(self_transitions),
+        h_top=max(0.0, float(rate.max(initial=-np.inf))), h_markov=_chain_entropy(a, b, p, pi), h_mu=metric.h_mu,
+        h_mu_converged=metric.converged, lag=int(lag), fit=int(chosen.fit) if "fit" in chosen.coords else 0, n_steps=int(count.sum()),
+        self_transitions=bool(self_transitions),
         units=f"nat per {unit}" if lag == 1 else f"nat per {lag} {unit}s", confidence=float(confidence), interval=METHOD, dt=float(code.attrs.get("dt", 1.0)),
     )
     return graph

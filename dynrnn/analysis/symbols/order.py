@@ -74,7 +74,8 @@ def _tests(flat: np.ndarray, n_symbols: int, max_order: int, lag: int) -> tuple[
         minus_likelihood = float((words.count * np.log(before[words.prefix] / words.count)).sum())
         # every order is judged on as many symbols as the longest, or shorter ones would look worse for the symbols that only they predict
         scale = levels[min(max_order, len(levels) - 1)].n_windows / N
-        bic[memory] = minus_likelihood * scale / lag + 0.5 * (words.n_words - int((before > 0).sum())) * np.log(max(N / lag, 1))
+        penalty = 0.5 * (words.n_words - int((before > 0).sum())) * np.log(max(N / lag, 1))
+        bic[memory] = minus_likelihood * scale / lag + penalty
     for shorter, longer in pairwise(levels):
         if longer.length - 2 <= max_order:
             table[longer.length - 2] = _statistic(shorter, longer, lag)
@@ -84,7 +85,8 @@ def _tests(flat: np.ndarray, n_symbols: int, max_order: int, lag: int) -> tuple[
 def _statistic(shorter: Words, longer: Words, lag: int) -> tuple[float, int]:
     """(2 log-likelihood ratio, degrees of freedom) of the order ``longer.length - 2`` against one more.
 
-    Stretches of a lag overlap, so likelihoods are divided by it: conservative. A word a w s of ``longer`` lies in the table of its middle w, row a w (its prefix), column w s (its suffix).
+    A word a w s of ``longer`` lies in the table of its middle w, row a w (its prefix), column w s (its suffix). Stretches of a lag overlap, so likelihoods
+    are divided by it: conservative.
     """
     row, column = longer.prefix, longer.suffix
     middle = shorter.suffix[row]

@@ -59,7 +59,7 @@ class Moments:
             self.sum, self.count = np.pad(self.sum, ((0, grow), (0, 0))), np.pad(self.count, (0, grow))
         which, local = np.unique(number, return_inverse=True)
         belongs = sp.csr_array((np.ones(len(number)), (local, np.arange(len(number)))), shape=(len(which), len(number)))
-        with np.errstate(over="ignore", invalid="ignore"):                          # the last states before an orbit overflows
+        with np.errstate(over="ignore", invalid="ignore"):
             centred = values - self.shift
             self.sum[which] += belongs @ centred
             self.square += (centred**2).sum(0)
@@ -126,7 +126,8 @@ def number_orbit(label: Callable[[np.ndarray], np.ndarray], states, others, *, s
             if ended:
                 good = np.logical_and.accumulate(good)
             if good.any():
-                number = numbering.number(label(z[good]))
+                with np.errstate(over="ignore", invalid="ignore"):                  # the last states before an orbit overflows
+                    number = numbering.number(label(z[good]))
                 out[trial, start : start + len(z)][good] = number
                 inside.add(number, z[good], len(numbering))
                 if others is not None:

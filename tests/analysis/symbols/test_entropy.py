@@ -85,6 +85,15 @@ def test_corrections_mend_the_bias(name):
         entropy_of_counts(np.array([1]), "grasberger")
 
 
+def test_too_few_windows_are_no_estimate():
+    code = code_of_symbols(np.arange(1000) % 500)
+    result = code_entropies(code, 3)
+    assert np.isnan(result.h_mu[0])
+    assert int(result.chosen_length[0]) == 0
+    assert not bool(result.converged[0])
+    assert float(result.h_top[0]) == 0                                               # the graph of pairs is one cycle
+
+
 def test_runs_taken_as_one_symbol():
     # a slow cycle 0 -> 1 -> 2 with random dwell: with self-transitions its entropy is that of leaving, without it nothing is left to guess
     code = code_of_symbols(chain(np.array([[0.9, 0.1, 0], [0, 0.9, 0.1], [0.1, 0, 0.9]]), 100_000, 3))

@@ -34,31 +34,39 @@ def cycles(
 
     Parameters
     ----------
-    model: what ``canonical`` takes: a model or run of piecewise-linear units, a ``PiecewiseLinearMap``, its arrays ``(A, W1, W2, h1, h2)``, or a list of maps.
+    model: what ``canonical`` takes: a model or run of piecewise-linear units, a ``PiecewiseLinearMap``, its arrays ``(A, W1, W2, h1, h2)``, or a
+        list of maps.
     max_period, periods: minimal periods 1 to ``max_period`` (10), or just those in ``periods``.
     inputs: a constant input (K,), 0 by default.
-    route: ``"all"`` solves every word of regions; ``"pruned"`` every word that states can follow (exact polygons for M <= 2, linear programmes beyond: some
-        milliseconds for each word and unit); ``"search"`` draws words. None: pruned for M <= 2, all where at most ``limit`` words, and a search where neither can be done.
+    route: ``"all"`` solves every word of regions; ``"pruned"`` every word that states can follow (exact polygons for M <= 2, beyond that linear
+        programmes, two for each word and unit, milliseconds each); ``"search"`` draws words. None: pruned for M <= 2, all where at most ``limit``
+        words (and 2e10 multiplications), and a search where neither can be done.
     words: start the search from these too: bool (k, H) or (n, k, H), or a list of (k, H).
     orbits: likewise from stretches of these orbits: (..., time, latent), or the result of :func:`dynrnn.generate`; NaN marks missing samples.
-    n_starts: words that the search draws for each period (2000). limit: words, and sets of states at a time, of a complete route (100,000).
-    virtual: keep solutions that lie outside their regions too (of ``words`` and of complete routes); they tell of border collisions.
+    n_starts: words that the search draws for each period (2000).
+    limit: words, and sets of states at a time, of a complete route (100,000).
+    virtual: keep solutions outside the regions of their word too (of ``words`` and of complete routes); they tell of border collisions.
+    random_state: of the search; None draws one, which attrs record.
 
     Returns
     -------
-    Dims fit, cycle, phase, latent, unit (of the canonical form), mode, cycle_period. Per cycle, padded where not ``valid``: ``period`` (minimal; 0 in padding),
-    ``location`` (fit, cycle, phase, latent), ``region`` (fit, cycle, phase, unit), ``multiplier`` (fit, cycle, mode) of the whole period, cut at e^700, ``log_modulus``
-    (-inf for 0, never cut), the variables of ``stability.describe`` (time constants and frequencies per unit of time), ``index`` = sign det(I - J^k), ``margin``
-    (distance to the next switching plane, smallest over phases; a tiny one warns of a border collision), ``residual`` (largest \\|f(z[t]) - z[t+1]\\|), ``virtual``,
-    ``hits`` (starts of the search that led there). ``complete`` and ``n_unseen`` (Chao's lower estimate of what a search has missed; 0 if complete) over
-    (fit, cycle_period), one entry a period looked for; ``status`` (fit).
+    Dims fit, cycle, phase, latent, unit (of the canonical form), mode, cycle_period. Per cycle, padded where not ``valid``: ``period`` (minimal),
+    ``location`` (fit, cycle, phase, latent), ``region`` (fit, cycle, phase, unit), ``multiplier`` (fit, cycle, mode) of the whole period, cut at
+    e^700, ``log_modulus`` (never cut, -inf for 0), the variables of ``stability.describe`` (time constants and frequencies per unit of time),
+    ``index`` = sign det(I - product of Jacobians), ``margin`` (distance to the next switching plane, smallest over phases; a tiny one warns of a border
+    collision), ``residual`` (largest entry of f(z[t]) - z[t+1]; of the word's affine pieces where ``virtual``), ``virtual``, ``hits`` (starts of the search
+    that led there). Per period looked for (fit, cycle_period): ``complete``, and ``n_unseen``, Chao's lower estimate of what a search has missed
+    (0 where complete; it knows nothing of cycles that starts hardly ever lead to). ``status`` (fit).
 
-    Phase 0 is where the smallest rotation of the word begins, and rows are sorted by period and word: rows are keyed by words, never by positions. Points within 1e-10 of a plane
-    (relative) count as on it, unit off. Complete means: no other cycle of this period, up to rounding; a continuum of cycles is never complete.
+    Rows are keyed by words, never by positions: sorted by period and word, phase 0 where the smallest rotation of the word begins. States within
+    1e-10 of a plane (of its terms) count as on it, unit off. Complete means that no other cycle of this period exists, up to rounding: by route
+    "all" exactly; "pruned" may lose cycles that come within 1e-8 (polygons; states in units of the largest bias) or 1e-6 (linear programmes) of a
+    plane, or polygons' cycles whose multiplier times 1e-16 comes near their margin. A continuum of cycles is never complete.
 
-    Method: periodic points of words by block elimination (Ascher, Mattheij & Russell 1995); search after Eisenmann, Monfared, Goering & Durstewitz, NeurIPS 2023.
-    A word costs O(k M^2 (M + H)); how many there are grows as exp(k times the topological entropy) when pruned, as 2^(k H)/k for all.
-    ArgumentError: units that are not piecewise linear, periods, words or orbits of wrong shapes, route="all" beyond ``limit``.
+    Method: block elimination (Ascher, Mattheij & Russell 1995); search after Eisenmann, Monfared, Goering & Durstewitz, NeurIPS 2023. A word costs
+    O(k M^2 (M + H)); route "all" takes 2^(k H)/k words, and "pruned" as many as there are, which grows as exp(k times the topological entropy).
+
+    ArgumentError: units that are not piecewise linear; periods, words or orbits that do not fit; route="all" beyond ``limit``.
 
     The tent map has cycles of points with odd denominators:
 
@@ -121,6 +129,7 @@ def growth_rate(found: Any, n: int) -> xr.DataArray:
     >>> bool(np.isclose(growth_rate(tent, 5)[0], np.log(2)))
     True
     """
+    count = n_fixed(found, n)
     with np.errstate(divide="ignore"):
-        rate = np.log(n_fixed(found, n)) / n
+        rate = count.copy(data=np.log(count.values) / n)
     return rate.rename("growth_rate").assign_attrs(long_name="growth rate of periodic points", units="nat / step")

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from dynrnn.analysis.piecewise.cycle_solver import arrays_of
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
-from dynrnn.analysis.piecewise.polygons import split, whole_plane
+from dynrnn_kernels.cycles.polygons import CORNERS, split
 
-UNBOUNDED = 3                             # linprog's status
+INFEASIBLE = 2                            # linprog's status
+REACH = 1e-6                              # a set that reaches no farther beyond a plane is not beyond it; linear programmes are solved to 1e-7
 
 
 class TooMany(Exception):
@@ -65,11 +67,11 @@ class Polygons:
         A, W1, W2, h1, h2 = arrays_of(map)
         if map.latent_dim == 1:
             A, W1, W2, h1 = np.diag([A[0, 0], 0.0]), np.vstack([W1, 0 * W1]), np.hstack([W2, 0 * W2]), np.append(h1, 0.0)
-        self.map = (A, W1, np.ascontiguousarray(W2), h1, h2)
         length = np.linalg.norm(W2, axis=1)
-        size = 1 + (np.abs(h2[length > 0]) / length[length > 0]).max(initial=0) + np.abs(h1).max()
+        size = max((np.abs(h2[length > 0]) / length[length > 0]).max(initial=0), np.abs(h1).max()) or 1.0
+        self.map = (A, W1, np.ascontiguousarray(W2), h1 / size, h2 / size)          # in units of its own size: the tolerances are absolute
         # the quadrants meet far from where planes cross, so that few words are in two of them
-        self.polygons, self.corners = whole_plane(size * np.array([-1.1e4, -1.7e4]))
+        self.polygons, self.corners = _whole_plane(np.array([-1.1e4, -1.7e4]))
 
     def step(self, limit: int) -> tuple[np.ndarray, np.ndarray]:
         room = min(limit, 4 * len(self.polygons) + 1000)
@@ -88,50 +90,61 @@ class Polygons:
         self.polygons, self.corners = self.polygons[rows], self.corners[rows]
 
 
+def _whole_plane(apex: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Four quadrants around ``apex`` and their numbers of corners."""
+    polygons = np.zeros((4, CORNERS, 3))
+    tip = np.append(apex, 1.0)
+    for q, (s, t) in enumerate([(1, 1), (-1, 1), (-1, -1), (1, -1)]):
+        polygons[q, :3] = [[s, 0, 0], [0, t, 0], tip / np.abs(tip).max()]
+    return polygons, np.full(4, 3)
+
+
 class Polyhedra:
-    """Sets of first states as inequalities ``G z <= g``, with the affine map ``P z + d`` that leads from there to now."""
+    """Sets of orbits z[0], ..., z[t] with a given word, by linear programmes over all their states: rounding then only ever adds orbits."""
 
     def __init__(self, map: PiecewiseLinearMap) -> None:
-        M = map.latent_dim
-        self.map, self.nodes = map, [(np.zeros((0, M)), np.zeros(0), np.eye(M), np.zeros(M))]
+        self.map, self.words = map, [np.zeros((0, map.n_units), bool)]
+        length = np.linalg.norm(map.W2, axis=1)
+        self.scale = np.where(length > 0, length, 1.0)
 
     def step(self, limit: int) -> tuple[np.ndarray, np.ndarray]:
-        parents, words, nodes = [], [], []
-        for parent, (G, g, P, d) in enumerate(self.nodes):
-            rows, level = self.map.W2 @ P, self.map.W2 @ d + self.map.h2
-            parts = [(np.zeros(self.map.n_units, bool), G, g)]
-            for unit in range(self.map.n_units):
-                parts = [half for part in parts for half in self._halves(part, unit, rows[unit], level[unit])]
-                if len(nodes) + len(parts) > limit:
+        parents, regions = [], []
+        for parent, word in enumerate(self.words):
+            parts = [np.zeros(0, bool)]
+            for _ in range(self.map.n_units):
+                parts = [longer for part in parts for longer in self._sides(word, part)]
+                if len(parents) + len(parts) > limit:
                     raise TooMany
-            for word, H, h in parts:
-                J, c = self.map.jacobians(word), self.map.offsets(word)
-                parents.append(parent)
-                words.append(word)
-                nodes.append((H, h, J @ P, J @ d + c))
-        self.nodes = nodes
-        return np.array(parents, np.int64), np.array(words, bool).reshape(len(nodes), self.map.n_units)
+            parents += [parent] * len(parts)
+            regions += parts
+        self.words = [np.vstack([self.words[parent], region]) for parent, region in zip(parents, regions, strict=True)]
+        return np.array(parents, np.int64), np.array(regions, bool).reshape(len(parents), self.map.n_units)
 
     def keep(self, rows: np.ndarray) -> None:
-        self.nodes = [node for node, row in zip(self.nodes, rows, strict=True) if row]
+        self.words = [word for word, row in zip(self.words, rows, strict=True) if row]
 
-    @staticmethod
-    def _halves(part: tuple[np.ndarray, np.ndarray, np.ndarray], unit: int, row: np.ndarray, level: float) -> Iterator[tuple]:
+    def _sides(self, word: np.ndarray, part: np.ndarray) -> list[np.ndarray]:
+        """The bits ``part`` of the newest state's first units, and one more: both sides of the next plane, or the one that there is."""
+        unit, (row, level) = len(part), (self.map.W2[len(part)], self.map.h2[len(part)])
+        if not row.any():
+            return [np.append(part, level > 0)]
+        on, off = (self._farthest(word, part, sign * row, sign * level) > REACH * self.scale[unit] for sign in (1, -1))
+        return [np.append(part, side) for side in (True, False) if (on if side else off or not on)]
+
+    def _farthest(self, word: np.ndarray, part: np.ndarray, row: np.ndarray, level: float) -> float:
+        """max row z + level over the newest states; inf where the programme says nothing."""
         from scipy.optimize import linprog
 
-        word, G, g = part
-        size = np.abs(row).max()
-        if size <= 1e-14 * (1 + abs(level)):
-            on = word.copy()
-            on[unit] = level > 0
-            yield on, G, g
-            return
-        row, level = row / size, level / size
-        for sign in (-1.0, 1.0):
-            # the farthest that the set goes to this side; a failed programme keeps the part, which its cycle's solution then judges
-            best = linprog(-sign * row, A_ub=G if len(G) else None, b_ub=g if len(g) else None, bounds=(None, None), method="highs")
-            if best.status == 2 or (best.status == 0 and -best.fun + sign * level < -1e-9 * (1 + abs(level))):
-                continue
-            bits = word.copy()
-            bits[unit] = sign > 0
-            yield bits, np.vstack([G, -sign * row]), np.append(g, sign * level + 1e-9 * (1 + abs(level)))
+        map, (t, M) = self.map, (len(word), len(row))
+        bits = [*word, part]
+        sign = [np.where(b, 1.0, -1.0) / self.scale[: len(b)] for b in bits]
+        inside = block_diag(*(-s[:, None] * map.W2[: len(s)] for s in sign))
+        onward = np.zeros((t * M, (t + 1) * M))
+        onward[:, M:] = np.eye(t * M)
+        onward[:, : t * M] -= np.asarray(block_diag(*map.jacobians(word)) if t else np.zeros((0, 0)))
+        goal = np.concatenate([np.zeros(t * M), -row])
+        limits = np.concatenate([s * map.h2[: len(s)] for s in sign])
+        best = linprog(goal, A_ub=inside, b_ub=limits, A_eq=onward, b_eq=map.offsets(word).ravel(), bounds=(None, None), method="highs")
+        if best.status == INFEASIBLE:
+            return -np.inf
+        return -best.fun + level if best.status == 0 else np.inf

@@ -51,9 +51,9 @@ class CycleList:
             excluded &= len(single) <= MOST_TESTED and not any(holds_continuum(self.map, block[b]) for b in single)
         return bool(excluded)
 
-    def _inside(self, z: Float[np.ndarray, "n k M"], words: Bool[np.ndarray, "n k H"], tolerance: float) -> Bool[np.ndarray, "n"]:
+    def _inside(self, z: Float[np.ndarray, "n k M"], words: Bool[np.ndarray, "n k H"], tolerance: float) -> Bool[np.ndarray, " n"]:
         y, terms = self._preactivations(np.nan_to_num(z))
-        return np.where(words, y > -tolerance * terms, y <= tolerance * terms).all((1, 2))
+        return np.asarray(np.where(words, y > -tolerance * terms, y <= tolerance * terms).all((1, 2)))
 
     def _preactivations(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         map = self.map

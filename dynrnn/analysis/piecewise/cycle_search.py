@@ -6,75 +6,18 @@ all solved points, which is Newton's method on the whole cycle and does not lose
 
 from __future__ import annotations
 
-import numba as nb
 import numpy as np
 from jaxtyping import Bool, Float
 
-from dynrnn.analysis.piecewise.cycle_solver import affine_pieces, arrays_of, solve_blocks, solve_product
+from dynrnn.analysis.piecewise.cycle_solver import arrays_of
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
-
-MOVES = 40                                # words tried from one start before the next
-
-
-@nb.njit(cache=True, nogil=True)
-def _walk(A, W1, W2, h1, h2, word, newton, J, c, z):
-    """Moves ``word`` until it is a cycle's; returns the solutions it took, negative where it got stuck."""
-    k, H = word.shape
-    M = len(h1)
-    x, y, onward = np.empty(M), np.empty(H), np.empty(M)
-    for move in range(MOVES):
-        affine_pieces(A, W1, W2, h1, h2, word, J, c)
-        ratio = solve_product(J, c, z)
-        if ratio == -1.0:
-            ratio = solve_blocks(J, c, z)
-        if ratio <= 0.0:
-            return -(move + 1)
-        real = True
-        for t in range(k):
-            for u in range(H):
-                s = h2[u]
-                for j in range(M):
-                    s += W2[u, j] * z[t, j]
-                real = real and (s > 0) == word[t, u]
-                if newton:
-                    word[t, u] = s > 0
-        if real:
-            return move + 1
-        if newton:
-            continue
-        x[:] = z[0]
-        for t in range(k):
-            for u in range(H):
-                y[u] = h2[u]
-                for j in range(M):
-                    y[u] += W2[u, j] * x[j]
-                word[t, u] = y[u] > 0
-            for i in range(M):
-                onward[i] = h1[i]
-                for j in range(M):
-                    onward[i] += A[i, j] * x[j]
-                for u in range(H):
-                    if word[t, u]:
-                        onward[i] += W1[i, u] * y[u]
-            x[:] = onward
-            if not np.isfinite(x.sum()):
-                return -(move + 1)
-    return -MOVES
-
-
-@nb.njit(cache=True, nogil=True)
-def _walk_all(A, W1, W2, h1, h2, words, moves):
-    n, k, _ = words.shape
-    M = len(h1)
-    J, c, z = np.empty((k, M, M)), np.empty((k, M)), np.empty((k, M))
-    for b in range(n):
-        moves[b] = _walk(A, W1, W2, h1, h2, words[b], b % 2 == 1, J, c, z)
+from dynrnn_kernels.cycles.walk import walk_all
 
 
 def walk_words(map: PiecewiseLinearMap, starts: Bool[np.ndarray, "n k H"]) -> tuple[Bool[np.ndarray, "n k H"], np.ndarray]:
     """Where every start leads: words, and solutions taken, negative where the walk ended at no cycle."""
     words, moves = np.array(starts, order="C"), np.zeros(len(starts), np.int64)
-    _walk_all(*arrays_of(map), words, moves)
+    walk_all(*arrays_of(map), words, moves)
     return words, moves
 
 
@@ -85,6 +28,7 @@ def random_starts(map: PiecewiseLinearMap, k: int, n: int, rng: np.random.Genera
     """
     M, H = map.latent_dim, map.n_units
     n_free = n // 2
+
     def points(*shape: int) -> np.ndarray:
         if len(states):
             return states[rng.integers(len(states), size=shape)]

@@ -93,7 +93,7 @@ def _one_fit(rows: list[Cycle], map: PiecewiseLinearMap, dt: float) -> xr.Datase
 
 def _empty(maps: Maps) -> PiecewiseLinearMap:
     first = next((map for map in maps.maps if map is not None), None)
-    return first or PiecewiseLinearMap([0.0], np.zeros((1, 0)), np.zeros((0, 1)), [0.0], [])
+    return first or PiecewiseLinearMap(np.zeros(1), np.zeros((1, 0)), np.zeros((0, 1)), np.zeros(1), np.zeros(0))
 
 
 def _padded(variable: xr.Variable, sizes: dict[str, int]) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from jaxtyping import Complex, Float
 
@@ -10,12 +12,12 @@ SPLIT = 1e-12
 HUGE = 700.0                              # exp of more would not be a double
 
 
-def product_eigenvalues(J: Float[np.ndarray, "k M M"]) -> tuple[Float[np.ndarray, "M"], Float[np.ndarray, "M"]]:
+def product_eigenvalues(J: Float[np.ndarray, "k M M"]) -> tuple[Float[np.ndarray, " M"], Float[np.ndarray, " M"]]:
     """ln|mu| and arg mu of ``J[k-1] ... J[0]``, largest modulus first, of a complex pair the positive argument first.
 
-    Orthogonal iteration through the factors, ``J[t] Q = Q' R[t]``, until the product is block triangular in the basis Q; a block is a group of moduli too close to
-    be separated, and its own small product is scaled by the logarithm of its size. Backward stable in the factors, as the periodic Schur form is (Bojanczyk,
-    Golub & Van Dooren 1992). A modulus that is zero to rounding of its factor is -inf. O(sweeps k M^3).
+    Orthogonal iteration through the factors, ``J[t] Q = Q' R[t]``, until the product is block triangular in the basis Q; a block is a group of
+    moduli too close to be separated, and its own small product is scaled by the logarithm of its size. Backward stable in the factors, as the
+    periodic Schur form is (Bojanczyk, Golub & Van Dooren 1992). A modulus that is zero to rounding of its factor is -inf. O(sweeps k M^3).
     """
     k, M, _ = J.shape
     Q = np.linalg.qr(np.random.default_rng(0).standard_normal((M, M)))[0]           # generic, so that no mode is missed
@@ -31,7 +33,7 @@ def product_eigenvalues(J: Float[np.ndarray, "k M M"]) -> tuple[Float[np.ndarray
     R[:, np.arange(M), np.arange(M)] = np.where(zero, 0, np.diagonal(R, axis1=1, axis2=2))
     cuts = [0] + [i for i in range(1, M) if np.abs(turn[i:, :i]).max() < SPLIT] + [M]
     log, angle = np.empty(M), np.empty(M)
-    for low, high in zip(cuts, cuts[1:], strict=False):
+    for low, high in pairwise(cuts):
         log[low:high], angle[low:high] = _block(turn[low:high, low:high], R[:, low:high, low:high])
     order = np.lexsort((-angle, -np.round(log, 10)))
     return log[order], angle[order]

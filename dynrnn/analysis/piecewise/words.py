@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numba as nb
 import numpy as np
 from jaxtyping import Bool, Int
+
+from dynrnn_kernels.cycles.words import duval
 
 
 def symbols_of(word: Bool[np.ndarray, "k H"]) -> list[bytes]:
@@ -59,24 +60,6 @@ def n_lyndon(n_symbols: int, k: int) -> int:
     return (n_symbols**k - below) // k
 
 
-@nb.njit(cache=True, nogil=True)
-def _duval(n_symbols: int, k: int, out: np.ndarray) -> None:
-    """All Lyndon words of length k in lexicographic order (Duval 1988), O(words k)."""
-    word = np.zeros(k, np.int64)
-    length, found = 1, 0
-    while length > 0:
-        if length == k:
-            out[found] = word
-            found += 1
-        for t in range(length, k):
-            word[t] = word[t - length]
-        length = k
-        while length > 0 and word[length - 1] == n_symbols - 1:
-            length -= 1
-        if length > 0:
-            word[length - 1] += 1
-
-
 def lyndon_words(n_symbols: int, k: int) -> Int[np.ndarray, "words k"]:
     """One word a class of rotations, without repetitions.
 
@@ -85,7 +68,7 @@ def lyndon_words(n_symbols: int, k: int) -> Int[np.ndarray, "words k"]:
     """
     out = np.zeros((n_lyndon(n_symbols, k), k), np.int64)
     if len(out):
-        _duval(n_symbols, k, out)
+        duval(n_symbols, k, out)
     return out
 
 

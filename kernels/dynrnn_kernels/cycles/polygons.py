@@ -9,7 +9,8 @@ import numba as nb
 import numpy as np
 
 CORNERS = 24                              # a polygon with more stays uncut, so that it contains the true one
-SLACK = 1e-7                              # planes are moved outwards by so much of their size; what slips in is refused when its cycle is solved
+REACH = 1e-8                              # a polygon that reaches no farther beyond a plane is not beyond it (as where many planes meet)
+SLACK = 1e-10                             # planes are moved outwards by so much: room for rounding
 
 
 @nb.njit(cache=True, nogil=True)
@@ -74,14 +75,26 @@ def split(A, W1, W2, h1, h2, polygons, corners, parents, words, images, n_images
                 found += 1
                 continue
             a, b, c = W2[unit, 0], W2[unit, 1], h2[unit]
-            slack = SLACK * (abs(a) + abs(b) + abs(c))
+            size = abs(a) + abs(b) + abs(c)
+            farthest, nearest = -np.inf, np.inf
+            for i in range(n):
+                beyond = a * here[i, 0] + b * here[i, 1] + c * here[i, 2]
+                farthest, nearest = max(farthest, beyond), min(nearest, beyond)
+            on = farthest > REACH * size
+            off = nearest < -REACH * size or not on                                 # all of it on the plane: the unit is off
+            if a == 0.0 and b == 0.0:
+                on, off = c > 0, c <= 0
             for side in range(2):
-                sign = 1.0 if side else -1.0
-                m = cut(here, n, sign * a, sign * b, sign * c + slack, part)
-                if m == 0 or (a == 0.0 and b == 0.0 and (c > 0) != (side == 1)):    # a unit that no state switches
+                if not (on if side else off):
                     continue
-                if m > 0 and part[:m, 2].max() == 0.0:                              # directions alone, no states
-                    continue
+                m = n
+                if on and off:
+                    sign = 1.0 if side else -1.0
+                    m = cut(here, n, sign * a, sign * b, sign * c + SLACK * size, part)
+                    if m == 0 or (m > 0 and part[:m, 2].max() == 0.0):              # directions alone are no states
+                        continue
+                else:
+                    part[:n] = here[:n]
                 stack[top] = here if m < 0 else part
                 sizes[top] = n if m < 0 else m
                 bits[top] = word
@@ -89,12 +102,3 @@ def split(A, W1, W2, h1, h2, polygons, corners, parents, words, images, n_images
                 units[top] = unit + 1
                 top += 1
     return found
-
-
-def whole_plane(apex: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Four quadrants around ``apex`` and their numbers of corners."""
-    polygons = np.zeros((4, CORNERS, 3))
-    tip = np.append(apex, 1.0)
-    for q, (s, t) in enumerate([(1, 1), (-1, 1), (-1, -1), (1, -1)]):
-        polygons[q, :3] = [[s, 0, 0], [0, t, 0], tip / np.abs(tip).max()]
-    return polygons, np.full(4, 3)

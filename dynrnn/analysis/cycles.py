@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ def cycles(
     max_period: int = 10,
     inputs: Any = None,
     *,
-    periods: Iterable[int] | None = None,
+    periods: Any = None,
     route: str | None = None,
     words: Any = None,
     orbits: Any = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from dynrnn.analysis.piecewise.cycle_finder import ROUTES
 from dynrnn.errors import ArgumentError, check_int, unknown_name
 
 
-def check_periods(max_period: object, periods: Iterable[int] | None) -> tuple[int, ...]:
+def check_periods(max_period: object, periods: Any) -> tuple[int, ...]:
     """Sorted, without repetition."""
     if periods is None:
         return tuple(range(1, check_int("max_period", max_period, low=1) + 1))

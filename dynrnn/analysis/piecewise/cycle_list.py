@@ -84,8 +84,10 @@ class CycleList:
         first = smallest_rotation(symbols[:period])
         turned = [(first + t) % period for t in range(period)]
         key = (period, tuple(symbols[t] for t in turned))
-        cycle = where.setdefault(key, Cycle(points[turned], word[turned], virtual))
-        cycle.hits += count
+        if key not in where:
+            z, ratio = solve_words(self.map, word[turned][None], refine=True)       # the same to the last bit whichever rotation was found
+            where[key] = Cycle(z[0] if ratio[0] > 0 else points[turned], word[turned], virtual)
+        where[key].hits += count
 
     def hits(self, period: int) -> np.ndarray:
         return np.array([cycle.hits for (p, _), cycle in self.found.items() if p == period], np.int64)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 SWEEPS = 30                               # moduli apart by more than a factor exp(27 / 30) a period are then separated to rounding
-SPLIT = 1e-12
+SPLIT = 1e-13                             # of a factor's size: what may be left below the diagonal blocks
 HUGE = 700.0                              # exp of more would not be a double
 
 
@@ -27,11 +27,12 @@ def product_eigenvalues(J: Float[np.ndarray, "k M M"]) -> tuple[Float[np.ndarray
         for t in range(k):
             Q, R[t] = np.linalg.qr(J[t] @ Q)
         turn = start.T @ Q
-        if np.abs(np.tril(turn, -1)).max(initial=0) < SPLIT / 10:
+        if np.abs(np.tril(turn, -1)).max(initial=0) < SPLIT:
             break
     zero = np.abs(np.diagonal(R, axis1=1, axis2=2)) <= 4 * M * np.finfo(float).eps * np.abs(J).max(axis=(1, 2))[:, None]
     R[:, np.arange(M), np.arange(M)] = np.where(zero, 0, np.diagonal(R, axis1=1, axis2=2))
-    cuts = [0] + [i for i in range(1, M) if np.abs(turn[i:, :i]).max() < SPLIT] + [M]
+    left = [np.abs(turn[i:, :i] @ R[-1, :i, :i]).max() for i in range(1, M)]        # a change of the last factor by so much makes it triangular
+    cuts = [0, *(i for i in range(1, M) if left[i - 1] <= SPLIT * np.abs(J[-1]).max()), M]
     log, angle = np.empty(M), np.empty(M)
     for low, high in pairwise(cuts):
         log[low:high], angle[low:high] = _block(turn[low:high, low:high], R[:, low:high, low:high])

@@ -205,18 +205,17 @@ BAD = [
     ({"orbits": xr.Dataset()}, "without the variable 'latent'"),
     ({"periods": [40], "route": "all"}, "route='all' would solve 27,487,764,474 words"),
     ({"n_starts": -1}, "n_starts"),
+    ({"model": [1, 2, 3]}, "five arrays"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "match"), BAD)
 def test_bad_arguments_are_named(arguments, match):
     with pytest.raises(dr.ArgumentError, match=match):
-        cycles(LOZI, **arguments)
+        cycles(**({"model": LOZI} | arguments))
 
 
-def test_smooth_models_have_no_words_and_pruning_stops_at_its_limit():
-    with pytest.raises(dr.ArgumentError, match="smooth"):
-        cycles(dr.RateRNN(2, 4, random_state=0))
+def test_pruning_stops_at_its_limit_and_says_where():
     found = cycles(SHALLOW, 8, route="pruned", limit=500)
     assert "stopped at period" in str(found.status[0].values)
     assert found.complete[0, 0]

@@ -60,7 +60,8 @@ def cycles(
     Rows are keyed by words, never by positions: sorted by period and word, phase 0 where the smallest rotation of the word begins. States within
     1e-10 of a plane (of its terms) count as on it, unit off. Complete means that no other cycle of this period exists, up to rounding: by route
     "all" exactly; "pruned" may lose cycles that come within 1e-8 (polygons; states in units of the largest bias) or 1e-6 (linear programmes) of a
-    plane, or polygons' cycles whose multiplier times 1e-16 comes near their margin. A continuum of cycles is never complete.
+    plane, or polygons' cycles whose multiplier times 1e-16 comes near their margin. A continuum of cycles is never complete (one around a
+    cycle whose multiplier is a root of 1 is noticed where that cycle's period is asked for too).
 
     Method: block elimination (Ascher, Mattheij & Russell 1995); search after Eisenmann, Monfared, Goering & Durstewitz, NeurIPS 2023. A word costs
     O(k M^2 (M + H)); route "all" takes 2^(k H)/k words, and "pruned" as many as there are, which grows as exp(k times the topological entropy).

@@ -60,6 +60,10 @@ def find_cycles(map: PiecewiseLinearMap, how: Settings, orbits: Sequence[np.ndar
         for k in how.periods:
             if how.route == ALL or _affordable(map, k, how.limit):
                 complete[k] = cycles.add(bits_of(lyndon_words(2**map.n_units, k), map.n_units))
+    for k in how.periods:
+        if complete[k] and cycles.surrounded(k):
+            complete[k] = False
+            notes.append(f"a continuum of cycles of period {k}")
     unseen = dict.fromkeys(how.periods, 0.0)
     for k in how.periods:
         if complete[k] or how.route in (ALL, PRUNED):

@@ -9,9 +9,11 @@ from jaxtyping import Bool, Float
 
 from dynrnn.analysis.piecewise.cycle_solver import solve_words
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
+from dynrnn.analysis.piecewise.multipliers import product_eigenvalues
 from dynrnn.analysis.piecewise.words import minimal_period, smallest_rotation, symbols_of
 
 BORDER = 1e-10                            # of a preactivation's terms: a state so near a plane counts as on it, for rounding cannot tell
+ROOT = 1e-9                               # from a root of 1, in logarithm and angle
 MOST_TESTED = 200                         # words without an isolated solution that are looked at, a linear programme each
 
 Key = tuple[int, tuple[bytes, ...]]
@@ -19,10 +21,12 @@ Key = tuple[int, tuple[bytes, ...]]
 
 @dataclass
 class Cycle:
-    """Points (k, M) and their regions (k, H), from the smallest rotation's start; hits of a search."""
+    """Points (k, M) and their regions (k, H), from the smallest rotation's start; logarithms of multipliers (M,); hits of a search."""
 
     points: np.ndarray
     word: np.ndarray
+    log_modulus: np.ndarray
+    angle: np.ndarray
     virtual: bool = False
     hits: int = 0
 
@@ -86,8 +90,18 @@ class CycleList:
         key = (period, tuple(symbols[t] for t in turned))
         if key not in where:
             z, ratio = solve_words(self.map, word[turned][None], refine=True)       # the same to the last bit whichever rotation was found
-            where[key] = Cycle(z[0] if ratio[0] > 0 else points[turned], word[turned], virtual)
+            spectrum = product_eigenvalues(self.map.jacobians(word[turned]))
+            where[key] = Cycle(z[0] if ratio[0] > 0 else points[turned], word[turned], *spectrum, virtual)
         where[key].hits += count
+
+    def surrounded(self, period: int) -> bool:
+        """Whether a shorter cycle has a multiplier that is a root of 1, so that cycles of this period with its word surround it."""
+        for (p, _), cycle in self.found.items():
+            turn = cycle.angle * (period // p)
+            root = (np.abs(cycle.log_modulus) < ROOT) & (np.abs(np.remainder(turn + np.pi, 2 * np.pi) - np.pi) < ROOT) & (np.abs(cycle.angle) > ROOT)
+            if p < period and period % p == 0 and root.any():
+                return True
+        return False
 
     def hits(self, period: int) -> np.ndarray:
         return np.array([cycle.hits for (p, _), cycle in self.found.items() if p == period], np.int64)

@@ -9,9 +9,10 @@ from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn_kernels.cycles.solve import solve_all
 
 
-def arrays_of(map: PiecewiseLinearMap) -> tuple[np.ndarray, ...]:
+def arrays_of(map: PiecewiseLinearMap) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """A, W1, W2, h1, h2 as kernels take them."""
-    return tuple(np.ascontiguousarray(value) for value in (map.A, map.W1, map.W2, map.h1, map.h2))
+    A, W1, W2, h1, h2 = (np.ascontiguousarray(value) for value in (map.A, map.W1, map.W2, map.h1, map.h2))
+    return A, W1, W2, h1, h2
 
 
 def solve_words(

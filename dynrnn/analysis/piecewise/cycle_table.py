@@ -11,7 +11,7 @@ from dynrnn.analysis.piecewise.canonical import NOT_FINITE, Maps
 from dynrnn.analysis.piecewise.cycle_finder import Finding
 from dynrnn.analysis.piecewise.cycle_list import Cycle
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
-from dynrnn.analysis.piecewise.multipliers import as_complex, product_eigenvalues
+from dynrnn.analysis.piecewise.multipliers import as_complex
 from dynrnn.analysis.stability import describe
 
 NEUTRAL = 1e-12                           # |ln mu| below which a multiplier is 1 and the index 0
@@ -61,7 +61,7 @@ def _one_fit(rows: list[Cycle], map: PiecewiseLinearMap, dt: float) -> xr.Datase
     for i, row in enumerate(rows):
         k = len(row.word)
         location[i, :k], region[i, :k] = row.points, row.word
-        log[i], angle[i] = product_eigenvalues(map.jacobians(row.word))
+        log[i], angle[i] = row.log_modulus, row.angle
         margin[i] = map.margins(row.points).min()
         onward = map.step(row.points) if not row.virtual else np.einsum("tij,tj->ti", map.jacobians(row.word), row.points) + map.offsets(row.word)
         residual[i] = np.abs(onward - np.roll(row.points, -1, axis=0)).max(initial=0)

@@ -43,9 +43,9 @@ def exact_points(map, word):
 def test_long_words_are_solved_as_exact_arithmetic_does(map, k):
     """Products of Jacobians here reach 1e45, where the product's own equation has no digit left."""
     rng = np.random.default_rng(0)
-    words = map.words(rng.standard_normal((20, k, map.latent_dim)) * 2)
+    words = map.words(rng.standard_normal((6, k, map.latent_dim)) * 2)
     z, ratio = solve_words(map, words, refine=True)
-    for b in range(20):
+    for b in range(6):
         want, P = exact_points(map, words[b])
         # blocks are perturbed by some eps each; pivots say how much of that reaches the solution
         tolerance = 1e-14 * (1 + np.abs(want).max()) / ratio[b]
@@ -118,20 +118,20 @@ def test_pairs_turn_by_the_sum_of_their_angles():
 @pytest.mark.parametrize("map", [SHALLOW, PLRNN_2D[16]])
 def test_polygons_keep_every_word_that_states_follow(map):
     rng = np.random.default_rng(5)
-    z = rng.standard_normal((20_000, 2)) * 10.0 ** rng.uniform(-2, 3, (20_000, 1))
-    longest, orbit = 5, []
+    z = rng.standard_normal((2000, 2)) * 10.0 ** rng.uniform(-2, 3, (2000, 1))
+    longest, orbit = 4, []
     for _ in range(longest):
         orbit.append(map.words(z))
         z = map.step(z)
     seen = np.stack(orbit, axis=1)
     for k, words in enumerate(admissible_words(map, longest, 10**6), 1):
-        kept = {smallest(word) for word in words}
+        kept, followed = {smallest(word) for word in words}, {word.tobytes() for word in seen[:, :k]}
         for word in np.unique(seen[:, :k], axis=0):
             symbols = [row.tobytes() for row in word]
             if minimal_period(symbols) == k:
                 # only the smallest rotation in the order of first sight is followed up, so words all of whose rotations states follow must be there
                 turns = [np.roll(word, -t, axis=0) for t in range(k)]
-                if all((seen[:, :k] == turn).all((1, 2)).any() for turn in turns):
+                if all(turn.tobytes() in followed for turn in turns):
                     assert smallest(word) in kept
 
 

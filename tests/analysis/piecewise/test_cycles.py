@@ -14,8 +14,6 @@ from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.results import read_results, write_results
 from tests.analysis.piecewise.published import LOZI, LOZI_COPY, LOZI_FIXED, LOZI_PRIME, LOZI_TWO_UNITS, PLRNN_2D, PLRNN_10D, SHALLOW, TENT
 
-ORDER = {"saddle": 0, "sink": 1, "source": 2}
-
 
 def counts(found, fit=0):
     return Counter(found.period[fit].values[found.valid[fit].values].tolist())
@@ -62,8 +60,26 @@ def test_every_word_and_admissible_words_give_the_same_list():
     np.testing.assert_allclose(programmes.location[0, ..., :2], cycles(LOZI, 6).location[0], atol=1e-14)
 
 
+@pytest.mark.parametrize(("dims", "n_maps", "most"), [((1, 2), 30, 400), ((3,), 3, 60)])
+def test_pruning_loses_nothing_on_random_maps(dims, n_maps, most):
+    """Scales from a hundredth to a hundred, coincident, parallel and concurrent planes included: rows are equal to the last bit."""
+    rng = np.random.default_rng(0)
+    n_rows = 0
+    for _ in range(n_maps):
+        M, H = int(rng.choice(dims)), int(rng.integers(1, 5))
+        W1, W2 = rng.standard_normal((M, H)) * 10 ** rng.uniform(-0.5, 0.7), rng.standard_normal((H, M))
+        h1, h2 = rng.standard_normal(M) * 10 ** rng.uniform(-2, 2), rng.standard_normal(H) * (rng.random() < 0.7)
+        map = PiecewiseLinearMap(rng.uniform(-1, 1, M), W1, W2, h1, h2)
+        longest = next(k for k in range(8, 0, -1) if 2 ** (H * k) <= most * k)
+        every = cycles(map, longest, route="all")
+        assert every.complete.all()
+        xr.testing.assert_equal(every, cycles(map, longest, route="pruned"))
+        n_rows += every.sizes["cycle"]
+    assert n_rows > n_maps // 2
+
+
 def test_search_finds_the_complete_list_and_says_that_it_cannot_know():
-    complete, found = cycles(LOZI, 10), cycles(LOZI, 10, route="search")
+    complete, found = cycles(LOZI, 9), cycles(LOZI, 9, route="search", n_starts=1000)
     assert not found.complete.any()
     assert counts(found) == counts(complete)
     np.testing.assert_allclose(found.location, complete.location, atol=1e-14)
@@ -82,7 +98,7 @@ def test_published_planar_systems_by_search(period):
     map = PLRNN_2D[period]
     found = cycles(map, periods=[period], route="search", n_starts=500)
     assert counts(found) == {period: 2}
-    assert found.stability[0].values.tolist() == ["sink", "saddle"] or found.stability[0].values.tolist() == ["saddle", "sink"]
+    assert sorted(found.stability[0].values.tolist()) == ["saddle", "sink"]
     assert found.index[0].sum() == 0                                                            # born in pairs
     check_orbits(map, found)
 
@@ -97,7 +113,7 @@ def test_published_planar_systems_completely(period):
 
 
 def test_published_system_in_ten_dimensions():
-    found = cycles(PLRNN_10D, periods=[1, 9, 10])
+    found = cycles(PLRNN_10D, periods=[1, 9, 10], n_starts=1000)
     assert counts(found) == {1: 3, 10: 2}
     assert found.complete[0].values.tolist() == [True, False, False]                            # 1024 regions; words of 9 and 10 are searched
     check_orbits(PLRNN_10D, found)
@@ -106,11 +122,11 @@ def test_published_system_in_ten_dimensions():
 
 
 def test_published_shallow_system():
-    found = cycles(SHALLOW, 8)
+    found = cycles(SHALLOW, 7)
     assert found.complete.all()
     assert counts(found) == {2: 2, 4: 1}
     check_orbits(SHALLOW, found)
-    assert counts(cycles(SHALLOW, 4, route="search")) == {2: 2, 4: 1}
+    assert counts(cycles(SHALLOW, 4, route="search", n_starts=500)) == {2: 2, 4: 1}
 
 
 def test_tent_cycles_have_odd_denominators():
@@ -147,7 +163,8 @@ def test_states_on_a_plane_and_continua():
     # 1 - z swaps all z of (0, 1) around
     swap = cycles(([-1.0], np.zeros((1, 0)), np.zeros((0, 1)), [1.0], []), 2)
     assert counts(swap) == {1: 1}
-    assert swap.complete[0].values.tolist() == [True, True] or not swap.complete[0, 1]
+    assert swap.complete[0].values.tolist() == [True, False]
+    assert "continuum of cycles of period 2" in str(swap.status[0].values)
 
 
 def test_virtual_solutions_are_kept_on_request():

@@ -1,0 +1,135 @@
+"""Cycles of piecewise-linear models: exact points, multipliers that do not overflow, and whether the list is complete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dynrnn.analysis.piecewise.canonical import NOT_FINITE, canonical
+from dynrnn.analysis.piecewise.cycle_arguments import check_orbits, check_periods, check_route, check_words
+from dynrnn.analysis.piecewise.cycle_finder import Settings, check_all_words, find_cycles
+from dynrnn.analysis.piecewise.cycle_table import cycle_table
+from dynrnn.errors import ArgumentError, check_int
+from dynrnn.streams import check_random_state
+
+
+def cycles(
+    model: Any,
+    max_period: int = 10,
+    inputs: Any = None,
+    *,
+    periods: Any = None,
+    route: str | None = None,
+    words: Any = None,
+    orbits: Any = None,
+    n_starts: int = 2000,
+    limit: int = 100_000,
+    virtual: bool = False,
+    random_state: int | None = 0,
+) -> xr.Dataset:
+    """Cycles of minimal period 1 (fixed points) to ``max_period``, one row each, of every fit.
+
+    Parameters
+    ----------
+    model: what ``canonical`` takes: a model or run of piecewise-linear units, a ``PiecewiseLinearMap``, its arrays ``(A, W1, W2, h1, h2)``, or a
+        list of maps.
+    max_period, periods: minimal periods 1 to ``max_period`` (10), or just those in ``periods``.
+    inputs: a constant input (K,), 0 by default.
+    route: ``"all"`` solves every word of regions; ``"pruned"`` every word that states can follow (exact polygons for M <= 2, beyond that linear
+        programmes, two for each word and unit, milliseconds each); ``"search"`` draws words. None: pruned for M <= 2, all where at most ``limit``
+        words (and 2e10 multiplications), and a search where neither can be done.
+    words: start the search from these too: bool (k, H) or (n, k, H), or a list of (k, H).
+    orbits: likewise from stretches of these orbits: (..., time, latent), or the result of :func:`dynrnn.generate`; NaN marks missing samples.
+    n_starts: words that the search draws for each period (2000).
+    limit: words, and sets of states at a time, of a complete route (100,000).
+    virtual: keep solutions outside the regions of their word too (of ``words`` and of complete routes); they tell of border collisions.
+    random_state: of the search; None draws one, which attrs record.
+
+    Returns
+    -------
+    Dims fit, cycle, phase, latent, unit (of the canonical form), mode, cycle_period. Per cycle, padded where not ``valid``: ``period`` (minimal),
+    ``location`` (fit, cycle, phase, latent), ``region`` (fit, cycle, phase, unit), ``multiplier`` (fit, cycle, mode) of the whole period, cut at
+    e^700, ``log_modulus`` (never cut, -inf for 0), the variables of ``stability.describe`` (time constants and frequencies per unit of time),
+    ``index`` = sign det(I - product of Jacobians), ``margin`` (distance to the next switching plane, smallest over phases; a tiny one warns of a border
+    collision), ``residual`` (largest entry of f(z[t]) - z[t+1]; of the word's affine pieces where ``virtual``), ``virtual``, ``hits`` (starts of the search
+    that led there). Per period looked for (fit, cycle_period): ``complete``, and ``n_unseen``, Chao's lower estimate of what a search has missed
+    (0 where complete; it knows nothing of cycles that starts hardly ever lead to). ``status`` (fit).
+
+    Rows are keyed by words, never by positions: sorted by period and word, phase 0 where the smallest rotation of the word begins. States within
+    1e-10 of a plane (of its terms) count as on it, unit off. Complete means that no other cycle of this period exists, up to rounding: by route
+    "all" exactly; "pruned" may lose cycles that come within 1e-8 (polygons; states in units of the largest bias) or 1e-6 (linear programmes) of a
+    plane, or polygons' cycles whose multiplier times 1e-16 comes near their margin. A continuum of cycles is never complete (one around a
+    cycle whose multiplier is a root of 1 is noticed where that cycle's period is asked for too).
+
+    Method: block elimination (Ascher, Mattheij & Russell 1995); search after Eisenmann, Monfared, Goering & Durstewitz, NeurIPS 2023. A word costs
+    O(k M^2 (M + H)); route "all" takes 2^(k H)/k words, and "pruned" as many as there are, which grows as exp(k times the topological entropy).
+
+    ArgumentError: units that are not piecewise linear; periods, words or orbits that do not fit; route="all" beyond ``limit``.
+
+    The tent map has cycles of points with odd denominators:
+
+    >>> tent = ([2.0], [[-4.0]], [[1.0]], [0.0], [-0.5])
+    >>> found = cycles(tent, 3)
+    >>> found.period.values.tolist(), bool(found.complete.all())
+    ([[1, 1, 2, 3, 3]], True)
+    >>> found.location[0, 2, :2, 0].values.round(6).tolist()
+    [0.4, 0.8]
+    """
+    maps = canonical(model, inputs)
+    how = Settings(
+        periods=check_periods(max_period, periods),
+        route=check_route(route),
+        words=check_words(words, maps),
+        n_starts=check_int("n_starts", n_starts, low=0),
+        limit=check_int("limit", limit, low=1),
+        virtual=bool(virtual),
+        random_state=check_random_state(random_state),
+    )
+    stretches = check_orbits(orbits, maps)
+    for map in maps.maps:
+        if map is not None:
+            check_all_words(map, how)
+    findings = [None if map is None else find_cycles(map, how, stretches[k], int(maps.fit[k])) for k, map in enumerate(maps.maps)]
+    out = cycle_table(findings, maps, how.periods)
+    out.attrs = {"route": route or "auto", "n_starts": how.n_starts, "limit": how.limit, "random_state": how.random_state, "dt": maps.dt}
+    return out
+
+
+def n_fixed(found: Any, n: int) -> xr.DataArray:
+    """Fixed points of the n-th iterate, #Fix(f^n) (fit): every cycle whose period divides n counts with its points.
+
+    found: a result of :func:`cycles` with all divisors of n complete, or anything that ``cycles`` takes. NaN for a fit without a map.
+    ArgumentError where a period is missing or not complete.
+
+    >>> tent = ([2.0], [[-4.0]], [[1.0]], [0.0], [-0.5])
+    >>> [int(n_fixed(tent, n)[0]) for n in (1, 2, 3, 4)]
+    [2, 4, 8, 16]
+    """
+    n = check_int("n", n, low=1)
+    divisors = [k for k in range(1, n + 1) if n % k == 0]
+    if not isinstance(found, xr.Dataset):
+        found = cycles(found, periods=divisors)
+    have = found.cycle_period.values.tolist()
+    fine = found.status.values != NOT_FINITE
+    for k in divisors:
+        if k not in have or not found.complete.sel(cycle_period=k).values[fine].all():
+            what = "are not all known" if k in have else "were not asked for"
+            raise ArgumentError(f"cycles of period {k} {what}, so the fixed points of f^{n} cannot be counted. Raise limit, or use route='pruned'.")
+    real = found.valid & ~found.virtual & (n % found.period.where(found.period > 0, 1) == 0)
+    count = xr.where(fine, found.period.where(real, 0).sum("cycle"), np.nan)
+    return count.rename("n_fixed").assign_attrs(long_name=f"fixed points of the iterate {n}", units="1")
+
+
+def growth_rate(found: Any, n: int) -> xr.DataArray:
+    """(1/n) ln #Fix(f^n) (fit), which tends to the topological entropy of hyperbolic systems; -inf without any. In nat per step; see :func:`n_fixed`.
+
+    >>> tent = ([2.0], [[-4.0]], [[1.0]], [0.0], [-0.5])
+    >>> bool(np.isclose(growth_rate(tent, 5)[0], np.log(2)))
+    True
+    """
+    count = n_fixed(found, n)
+    with np.errstate(divide="ignore"):
+        rate = count.copy(data=np.log(count.values) / n)
+    return rate.rename("growth_rate").assign_attrs(long_name="growth rate of periodic points", units="nat / step")

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from dynrnn.analysis.cycles import cycles
+from dynrnn.analysis._cycles import cycles
 from dynrnn.analysis.piecewise.admissible import admissible_words
 from dynrnn.analysis.piecewise.cycle_list import holds_continuum
 from dynrnn.analysis.piecewise.cycle_solver import solve_words

@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 
 import dynrnn as dr
-from dynrnn.analysis.cycles import cycles, growth_rate, n_fixed
+from dynrnn.analysis._cycles import cycles, growth_rate, n_fixed
 from dynrnn.analysis.piecewise.canonical import NOT_FINITE
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.results import read_results, write_results

@@ -1,0 +1,172 @@
+"""Spectral norms of the Jacobian at many states on a CPU: J = A + W1 diag(phi') W2 of ROWS states at once, then a direct method for each.
+
+Where phi has only kinks, J changes from state to state by the few units that crossed one. So J of ROWS states that follow each other is
+that of the state before them plus the units whose slope differs from there: cost O(M^2) a unit and state instead of O(M^2 H). Every
+BLOCK states it starts afresh from A, which bounds what rounding adds up to. Memory is O(M^2 + M H) a thread.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+from dynrnn_kernels.additive.cpu import (
+    BASIS, CLIPPED, CLIPPED_BASIS, RELU, W2_CENTRING, W2_DENSE, W2_IDENTITY, W2_SELECTION, activate, back_through, basis_of, bias_of, hidden_drive, matrix,
+    spread,
+)
+from dynrnn_kernels.additive.cpu_singular import largest_singular_values, work_rows
+from dynrnn_kernels.additive.lanes import spread_rows
+from dynrnn_kernels.additive.tile import ROWS, product
+
+BLOCK = 64      # states a work item; a multiple of ROWS
+LINE = 64       # bytes of a cache line; vectors that straddle two cost a third more
+
+
+@njit(cache=True, nogil=True)
+def lanes(rows, like):
+    """Uninitialised [rows, ROWS] that starts at a cache line."""
+    raw = np.empty(rows * ROWS + LINE // like.itemsize, like.dtype)
+    first = (LINE - np.int64(raw.ctypes.data) % LINE) // raw.itemsize
+    return raw[first : first + rows * ROWS].reshape((rows, ROWS))
+
+
+@njit(cache=True, nogil=True)
+def dense_A(flat, lay):
+    """A with its diagonal, flat [M * M]."""
+    M = lay.M
+    out = np.zeros(M * M, flat.dtype) if lay.A < 0 else flat[lay.A : lay.A + M * M].copy()
+    for m in range(M):
+        out[m * M + m] += flat[lay.a + m]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def written_W2(flat, lay):
+    """W2 [H, M], written out where it is the centring."""
+    if lay.w2 != W2_CENTRING:
+        return matrix(flat, lay.W2, lay.H, lay.M)
+    out = np.full((lay.H, lay.M), -1 / lay.M).astype(flat.dtype)
+    for m in range(lay.M):
+        out[m, m] = 1 - 1 / lay.M
+    return out
+
+
+@njit(cache=True, nogil=True)
+def slopes(flat, lay, W2, D, states, u, hidden, z, drive, d):
+    """d [H, ROWS] = phi' at up to ROWS states [n, M]; lanes past n repeat the first. hidden [4 H, ROWS], z [M, ROWS], drive [K, ROWS] are scratch."""
+    n, H = states.shape[0], lay.H
+    for r in range(ROWS):
+        row = r if r < n else 0
+        for m in range(lay.M):
+            z[m, r] = states[row, m]
+        for k in range(lay.K):
+            drive[k, r] = u[row, k]
+    hidden_drive(lay.w2, W2, D, z, drive, d)
+    slope, threshold = basis_of(flat, lay)
+    bias = bias_of(flat, lay, hidden[:H])
+    phi, ones, unused = hidden[H : 2 * H].reshape(H * ROWS), hidden[2 * H : 3 * H].reshape(H * ROWS), hidden[3 * H :].reshape(H * ROWS)
+    x = d.reshape(H * ROWS)
+    ones[:] = 1
+    unused[:] = 0
+    activate(lay.phi, slope, threshold, x, bias, phi)
+    back_through(lay.phi, slope, threshold, x, bias, phi, ones, unused)
+
+
+@njit(cache=True, nogil=True)
+def jacobians(flat, lay, W2, d, base, at, chosen, left, right, change, weighted, J):
+    """J [M * M, ROWS] at slopes d [H, ROWS], from the Jacobian ``base`` [M * M] at slopes ``at`` [H]; the rest is scratch."""
+    M, H = lay.M, lay.H
+    W1 = matrix(flat, lay.W1, M, H)
+    if lay.w2 == W2_SELECTION or lay.w2 == W2_IDENTITY:                        # here base is A and at is 0
+        free = M - H
+        W1_flat = W1.reshape(M * H)
+        for m in range(M):
+            if free > 0:
+                spread(base[m * M : m * M + free], J[m * M : m * M + free])
+            if H > 0:
+                spread_rows(base, m * M + free, W1_flat, m * H, d, J, m * M + free, H)
+        return
+    n = 0
+    for h in range(H):
+        differs = False
+        for r in range(ROWS):
+            differs |= d[h, r] != at[h]
+        if differs:
+            chosen[n] = h
+            for r in range(ROWS):
+                change[n, r] = d[h, r] - at[h]
+            n += 1
+    units, nothing = right[: M * (n + 1)].reshape((M, n + 1)), right[M * (H + 1) :]
+    for i in range(n):
+        for m in range(M):
+            units[m, i] = W2[chosen[i], m]
+            left[m * H + i] = W1[m, chosen[i]]
+    factors = weighted[: n + 1]
+    factors[n] = 1                                                             # the column after the units is base
+    for m in range(M):
+        if n > 0:
+            spread_rows(nothing, 0, left, m * H, change, factors, 0, n)
+        for k in range(M):
+            units[k, n] = base[m * M + k]
+        product(units, factors, J[m * M : (m + 1) * M])
+
+
+@njit(cache=True, nogil=True)
+def norms_block(item, flats, lay, states, u, given, out):
+    """Norms at the states of one block; where ``given`` [F, R, H] is not empty it has the slopes, and states are not looked at."""
+    per_fit = (out.shape[1] + BLOCK - 1) // BLOCK
+    f, first = item // per_fit, item % per_fit * BLOCK
+    last = min(first + BLOCK, out.shape[1])
+    flat, M, H = flats[f], lay.M, lay.H
+    W2, D = written_W2(flat, lay), matrix(flat, lay.D, H, lay.K)
+    A = dense_A(flat, lay)
+    base, at = A.copy(), np.zeros(H, flat.dtype)
+    keeps = (lay.w2 == W2_DENSE or lay.w2 == W2_CENTRING) and (lay.phi == RELU or lay.phi == CLIPPED or lay.phi == BASIS or lay.phi == CLIPPED_BASIS)
+    d, change, weighted, hidden = lanes(H, flat), lanes(H, flat), lanes(H + 1, flat), lanes(4 * H, flat)
+    z, drive, J, work, result = lanes(M, flat), lanes(lay.K, flat), lanes(M * M, flat), lanes(work_rows(M), flat), lanes(1, flat)[0]
+    chosen, left, right = np.empty(H, np.int64), np.empty(M * H, flat.dtype), np.zeros(M * (H + 1) + H, flat.dtype)
+    for start in range(first, last, ROWS):
+        n = min(ROWS, last - start)
+        if given.shape[1] > 0:
+            for h in range(H):
+                for r in range(ROWS):
+                    d[h, r] = given[f, start + r if r < n else start, h]
+        else:
+            slopes(flat, lay, W2, D, states[f, start : start + n], u[f, start : start + n], hidden, z, drive, d)
+        jacobians(flat, lay, W2, d, base, at, chosen, left, right, change, weighted, J)
+        if keeps:
+            base[:], at[:] = J[:, ROWS - 1], d[:, ROWS - 1]
+        largest_singular_values(J, M, work, result)
+        out[f, start : start + n] = result[:n]
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def norms(flats, lay, states, u, given, out):
+    """out [F, R] = ||J||_2 at states [F, R, M] with inputs u [F, R, K], or at the slopes given [F, R, H]; flats [F, size], all contiguous."""
+    for item in prange(out.shape[0] * ((out.shape[1] + BLOCK - 1) // BLOCK)):
+        norms_block(item, flats, lay, states, u, given, out)
+
+
+@njit(cache=True, nogil=True)
+def mean_slopes_of(item, flats, lay, states, u, out):
+    """phi' of one sequence, mean over time; sums in float64, lane by lane."""
+    f, b = item // states.shape[1], item % states.shape[1]
+    flat, T, H = flats[f], states.shape[2], lay.H
+    W2, D = matrix(flat, lay.W2, H, lay.M), matrix(flat, lay.D, H, lay.K)
+    d, hidden, z, drive = lanes(H, flat), lanes(4 * H, flat), lanes(lay.M, flat), lanes(lay.K, flat)
+    total = np.zeros((H, ROWS))
+    for start in range(0, T, ROWS):
+        n = min(ROWS, T - start)
+        slopes(flat, lay, W2, D, states[f, b, start : start + n], u[f, b, start : start + n], hidden, z, drive, d)
+        if n < ROWS:
+            d[:, n:] = 0
+        total += d
+    for h in range(H):
+        out[f, b, h] = total[h].sum() / T
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def mean_slopes(flats, lay, states, u, out):
+    """out [F, B, H] = the mean of phi' over the states [F, B, T, M] of each sequence."""
+    for item in prange(out.shape[0] * out.shape[1]):
+        mean_slopes_of(item, flats, lay, states, u, out)

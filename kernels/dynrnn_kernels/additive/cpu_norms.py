@@ -1,8 +1,9 @@
 """Spectral norms of the Jacobian at many states on a CPU: J = A + W1 diag(phi') W2 of ROWS states at once, then a direct method for each.
 
 Where phi has only kinks, J changes from state to state by the few units that crossed one. So J of ROWS states that follow each other is
-that of the state before them plus the units whose slope differs from there: cost O(M^2) a unit and state instead of O(M^2 H). Every
-BLOCK states it starts afresh from A, which bounds what rounding adds up to. Memory is O(M^2 + M H) a thread.
+that of the state before them plus the units whose slope differs from there: cost O(M^2) a unit and state instead of O(M^2 H); a state in
+the linear region of the one before has its norm. Every BLOCK states it starts afresh from A, which bounds what rounding adds up to.
+Memory is O(M^2 + M H) a thread.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dynrnn_kernels.additive.cpu_singular import largest_singular_values, work_r
 from dynrnn_kernels.additive.lanes import spread_rows
 from dynrnn_kernels.additive.tile import ROWS, product
 
-BLOCK = 64      # states a work item; a multiple of ROWS
+BLOCK = 128     # states a work item; a multiple of ROWS
 LINE = 64       # bytes of a cache line; vectors that straddle two cost a third more
 
 
@@ -52,9 +53,20 @@ def written_W2(flat, lay):
 
 
 @njit(cache=True, nogil=True)
+def constants(flat, lay):
+    """What ``slopes`` wants of each map, once: h2, ones and scratch, [4, H * ROWS]."""
+    rows = lanes(4 * lay.H, flat)
+    bias_of(flat, lay, rows[: lay.H])
+    out = rows.reshape((4, lay.H * ROWS))
+    out[1] = 1
+    out[3] = 0
+    return out
+
+
+@njit(cache=True, nogil=True)
 def slopes(flat, lay, W2, D, states, u, hidden, z, drive, d):
-    """d [H, ROWS] = phi' at up to ROWS states [n, M]; lanes past n repeat the first. hidden [4 H, ROWS], z [M, ROWS], drive [K, ROWS] are scratch."""
-    n, H = states.shape[0], lay.H
+    """d [H, ROWS] = phi' at up to ROWS states [n, M]; lanes past n repeat the first. hidden comes from ``constants``; z [M, ROWS], drive [K, ROWS] scratch."""
+    n = states.shape[0]
     for r in range(ROWS):
         row = r if r < n else 0
         for m in range(lay.M):
@@ -63,13 +75,9 @@ def slopes(flat, lay, W2, D, states, u, hidden, z, drive, d):
             drive[k, r] = u[row, k]
     hidden_drive(lay.w2, W2, D, z, drive, d)
     slope, threshold = basis_of(flat, lay)
-    bias = bias_of(flat, lay, hidden[:H])
-    phi, ones, unused = hidden[H : 2 * H].reshape(H * ROWS), hidden[2 * H : 3 * H].reshape(H * ROWS), hidden[3 * H :].reshape(H * ROWS)
-    x = d.reshape(H * ROWS)
-    ones[:] = 1
-    unused[:] = 0
-    activate(lay.phi, slope, threshold, x, bias, phi)
-    back_through(lay.phi, slope, threshold, x, bias, phi, ones, unused)
+    x = d.reshape(d.size)
+    activate(lay.phi, slope, threshold, x, hidden[0], hidden[2])
+    back_through(lay.phi, slope, threshold, x, hidden[0], hidden[2], hidden[1], hidden[3])
 
 
 @njit(cache=True, nogil=True)
@@ -116,28 +124,46 @@ def norms_block(item, flats, lay, states, u, given, out):
     """Norms at the states of one block; where ``given`` [F, R, H] is not empty it has the slopes, and states are not looked at."""
     per_fit = (out.shape[1] + BLOCK - 1) // BLOCK
     f, first = item // per_fit, item % per_fit * BLOCK
-    last = min(first + BLOCK, out.shape[1])
     flat, M, H = flats[f], lay.M, lay.H
-    W2, D = written_W2(flat, lay), matrix(flat, lay.D, H, lay.K)
-    A = dense_A(flat, lay)
+    count = min(BLOCK, out.shape[1] - first)
+    W2, D, A = written_W2(flat, lay), matrix(flat, lay.D, H, lay.K), dense_A(flat, lay)
     base, at = A.copy(), np.zeros(H, flat.dtype)
     keeps = (lay.w2 == W2_DENSE or lay.w2 == W2_CENTRING) and (lay.phi == RELU or lay.phi == CLIPPED or lay.phi == BASIS or lay.phi == CLIPPED_BASIS)
-    d, change, weighted, hidden = lanes(H, flat), lanes(H, flat), lanes(H + 1, flat), lanes(4 * H, flat)
+    d, waiting, change, weighted, hidden = lanes(H, flat), lanes(H, flat), lanes(H, flat), lanes(H + 1, flat), constants(flat, lay)
     z, drive, J, work, result = lanes(M, flat), lanes(lay.K, flat), lanes(M * M, flat), lanes(work_rows(M), flat), lanes(1, flat)[0]
     chosen, left, right = np.empty(H, np.int64), np.empty(M * H, flat.dtype), np.zeros(M * (H + 1) + H, flat.dtype)
-    for start in range(first, last, ROWS):
-        n = min(ROWS, last - start)
+    last, region, values = np.full(H, np.nan).astype(flat.dtype), np.empty(BLOCK, np.int64), np.empty(BLOCK + ROWS, flat.dtype)
+    found, solved, filled = 0, 0, 0
+    for start in range(0, count, ROWS):
+        n = min(ROWS, count - start)
         if given.shape[1] > 0:
             for h in range(H):
-                for r in range(ROWS):
-                    d[h, r] = given[f, start + r if r < n else start, h]
+                for r in range(n):
+                    d[h, r] = given[f, first + start + r, h]
         else:
-            slopes(flat, lay, W2, D, states[f, start : start + n], u[f, start : start + n], hidden, z, drive, d)
-        jacobians(flat, lay, W2, d, base, at, chosen, left, right, change, weighted, J)
-        if keeps:
-            base[:], at[:] = J[:, ROWS - 1], d[:, ROWS - 1]
-        largest_singular_values(J, M, work, result)
-        out[f, start : start + n] = result[:n]
+            slopes(flat, lay, W2, D, states[f, first + start : first + start + n], u[f, first + start : first + start + n], hidden, z, drive, d)
+        for lane in range(n):
+            same = found > 0
+            for h in range(H):
+                same &= d[h, lane] == last[h]
+            if not same:
+                for h in range(H):
+                    last[h] = waiting[h, filled] = d[h, lane]
+                filled += 1
+                found += 1
+            region[start + lane] = found - 1
+            if filled == ROWS or (filled > 0 and start + lane == count - 1):
+                for h in range(H):
+                    for r in range(filled, ROWS):
+                        waiting[h, r] = waiting[h, 0]
+                jacobians(flat, lay, W2, waiting, base, at, chosen, left, right, change, weighted, J)
+                if keeps:
+                    base[:], at[:] = J[:, ROWS - 1], waiting[:, ROWS - 1]
+                largest_singular_values(J, M, work, result)
+                values[solved : solved + ROWS] = result
+                solved, filled = solved + ROWS, 0
+    for i in range(count):
+        out[f, first + i] = values[region[i]]
 
 
 @njit(cache=True, nogil=True, parallel=True)
@@ -153,7 +179,7 @@ def mean_slopes_of(item, flats, lay, states, u, out):
     f, b = item // states.shape[1], item % states.shape[1]
     flat, T, H = flats[f], states.shape[2], lay.H
     W2, D = matrix(flat, lay.W2, H, lay.M), matrix(flat, lay.D, H, lay.K)
-    d, hidden, z, drive = lanes(H, flat), lanes(4 * H, flat), lanes(lay.M, flat), lanes(lay.K, flat)
+    d, hidden, z, drive = lanes(H, flat), constants(flat, lay), lanes(lay.M, flat), lanes(lay.K, flat)
     total = np.zeros((H, ROWS))
     for start in range(0, T, ROWS):
         n = min(ROWS, T - start)

@@ -1,7 +1,7 @@
 """The largest singular value of ROWS small matrices at once, by a direct method: bidiagonal form by reflections, then bisection.
 
 No iteration that could converge slowly: equal or close singular values, at which power iteration stalls, cost the same. Golub & Van Loan,
-Matrix Computations, sections 5.1, 8.4 and 8.6. The relative error is a small multiple of M eps. O(M^3), two thirds of it in 4/3 M^3 multiply-adds.
+Matrix Computations, sections 5.1, 8.4 and 8.6. The relative error is a small multiple of M eps. O(M^3): 4/3 M^3 multiply-adds.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from dynrnn_kernels.additive.lanes import POINTS, add_multiple, add_two, dots, exceeded, largest_entry, multiply, reflect
+from dynrnn_kernels.additive.lanes import add_multiple, add_outer_products, dots, largest_entry, multiply, narrow, reflect
 from dynrnn_kernels.additive.tile import ROWS
 
-VECTORS = 7     # rows of scratch for each of M, and FIXED more
-FIXED = 2 * POINTS + 3
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -53,19 +51,18 @@ def bidiagonal(J, M, work, diagonal, beside):
         dots(J, here + M + 1, M, 1, x, 0, rest, g, 1, rest)
         add_multiple(through, 0, f, 1, g, 1, rest)
         multiply(g, 1, 1, by, g, 1, rest)
-        for m in range(1, rest + 1):
-            add_two(f, w, g, x, m, J, here + m * M + 1, rest)
+        add_outer_products(f, w, g, x, 1, J, here + M + 1, M, rest, rest)
     diagonal[M - 1] = J[M * M - 1]
     beside[M - 1] = 0
 
 
 @njit(cache=True, nogil=True)
 def largest_of_bidiagonal(d, e, M, work, out):
-    """out [ROWS] = the largest singular value of the matrix with diagonal d and e above it [M, ROWS], by bisection on its square. work [2 M + FIXED, ROWS]."""
+    """out [ROWS] = the largest singular value of the matrix with diagonal d and e above it [M, ROWS], by bisection on its square. work [2 M + 2, ROWS]."""
     kind = d.dtype.type
     zero = kind(0)
-    alpha, beta, points, flags = work[:M], work[M : 2 * M], work[2 * M : 2 * M + POINTS], work[2 * M + POINTS : 2 * M + 2 * POINTS]
-    low, high = work[2 * M + 2 * POINTS], work[2 * M + 2 * POINTS + 1]
+    alpha, beta, bracket = work[:M], work[M : 2 * M], work[2 * M : 2 * M + 2]
+    low, high = bracket[0], bracket[1]
     for r in range(ROWS):
         low[r] = high[r] = zero
     for i in range(M):
@@ -79,18 +76,9 @@ def largest_of_bidiagonal(d, e, M, work, out):
             radius = abs(next_to) + abs(has * d[before, r] * e[before, r])
             low[r] = low[r] if alpha[i, r] <= low[r] else alpha[i, r]          # eigenvalues lie above every diagonal entry, and in Gershgorin's discs
             high[r] = high[r] if alpha[i, r] + radius <= high[r] else alpha[i, r] + radius
-    quarter = kind(1.0 / (POINTS + 1))
-    bits = 1 - np.log2(np.finfo(d.dtype).eps)                                  # high <= 3 low, so the bracket's width over low is 2 at first
-    for _ in range(int(np.ceil((bits + 1) / 2))):
-        for p in range(POINTS):
-            for r in range(ROWS):
-                points[p, r] = low[r] + kind(p + 1) * quarter * (high[r] - low[r])
-        exceeded(alpha, beta, points, flags, M)
-        for r in range(ROWS):
-            width = quarter * (high[r] - low[r])
-            steps = flags[0, r] + flags[1, r] + flags[2, r]
-            low[r] += steps * width
-            high[r] = low[r] + width
+    bits = 2 - np.log2(np.finfo(d.dtype).eps)                                  # high <= 3 low: the bracket's width over low is 2 at first, eps / 2 at last
+    for _ in range(int(np.ceil(bits / 2))):
+        narrow(alpha, beta, bracket, M)
     for r in range(ROWS):
         out[r] = np.sqrt(low[r] + kind(0.5) * (high[r] - low[r]))
 
@@ -98,7 +86,7 @@ def largest_of_bidiagonal(d, e, M, work, out):
 @njit(cache=True, nogil=True)
 def work_rows(M):
     """Rows of scratch that ``largest_singular_values`` wants."""
-    return VECTORS * M + FIXED
+    return 7 * M + 5
 
 
 @njit(cache=True, nogil=True)

@@ -164,42 +164,65 @@ def reflect(typing, v, square, least, end, k, by):
     return types.void(v, square, least, end, types.intp, by), build
 
 
+def _update_tile(height: int) -> Any:
+    """A compiled function: out[j + t * apart + c] += S[s + t] X[c] + R[s + t] Y[c] for t < ``height``, c < count."""
+
+    @intrinsic
+    def tile(typing, S, X, R, Y, s, out, j, apart, count):
+        def build(context, builder, signature, args):
+            arrays, vector, aligned = _arrays(context, builder, signature, args, (0, 1, 2, 3, 5))
+            by_x, x, by_y, y, into = (builder.bitcast(array.data, vector.as_pointer()) for array in arrays)
+            rows = [(builder.add(args[4], args[4].type(t)), builder.add(args[6], builder.mul(args[7], args[6].type(t)))) for t in range(height)]
+            scales = [[builder.load(builder.gep(array, [at]), align=aligned) for array in (by_x, by_y)] for at, _ in rows]
+
+            def step(c, sums):
+                entry_x, entry_y = (builder.load(builder.gep(array, [c]), align=aligned) for array in (x, y))
+                for (scale_x, scale_y), (_, start) in zip(scales, rows, strict=True):
+                    place = builder.gep(into, [builder.add(start, c)])
+                    now = _multiply_add(builder, scale_x, entry_x, builder.load(place, align=aligned))
+                    builder.store(_multiply_add(builder, scale_y, entry_y, now), place, align=aligned)
+                return []
+
+            _sums_over(builder, args[8], 0, vector, step)
+            return context.get_dummy_value()
+
+        return types.void(S, X, R, Y, types.intp, out, types.intp, types.intp, types.intp), build
+
+    return tile
+
+
+_update_4, _update_1 = _update_tile(4), _update_tile(1)
+
+
+@njit(cache=True, nogil=True)
+def add_outer_products(S, X, R, Y, s, out, j, apart, count, n):
+    """out[j + t * apart + c] += S[s + t] X[c] + R[s + t] Y[c] for t < n, c < count; count > 0."""
+    t = 0
+    while n - t >= 4:
+        _update_4(S, X, R, Y, s + t, out, j + t * apart, apart, count)
+        t += 4
+    while t < n:
+        _update_1(S, X, R, Y, s + t, out, j + t * apart, apart, count)
+        t += 1
+
+
 @intrinsic
-def add_two(typing, S, X, R, Y, s, out, j, count):
-    """out[j + c] += S[s] X[c] + R[s] Y[c] for c < count, count > 0."""
+def narrow(typing, diagonal, squares, bracket, count):
+    """Replace bracket [2, ROWS], low and high, by that quarter of it which has the largest eigenvalue of a symmetric tridiagonal matrix.
 
-    def build(context, builder, signature, args):
-        arrays, vector, aligned = _arrays(context, builder, signature, args, (0, 1, 2, 3, 5))
-        by_x, x, by_y, y, into = (builder.bitcast(array.data, vector.as_pointer()) for array in arrays)
-        scale_x, scale_y = (builder.load(builder.gep(array, [args[4]]), align=aligned) for array in (by_x, by_y))
-
-        def step(c, sums):
-            place = builder.gep(into, [builder.add(args[6], c)])
-            now = builder.load(place, align=aligned)
-            for scale, source in ((scale_x, x), (scale_y, y)):
-                now = _multiply_add(builder, scale, builder.load(builder.gep(source, [c]), align=aligned), now)
-            builder.store(now, place, align=aligned)
-            return []
-
-        _sums_over(builder, args[7], 0, vector, step)
-        return context.get_dummy_value()
-
-    return types.void(S, X, R, Y, types.intp, out, types.intp, types.intp), build
-
-
-@intrinsic
-def exceeded(typing, diagonal, squares, points, out, count):
-    """out[p] = 0 in the lanes where points[p] lies above all eigenvalues of the symmetric tridiagonal matrix, else 1.
-
-    diagonal [count, ROWS]; squares [count, ROWS] of the entries beside it, squares[i] between i and i + 1, the last of them anything finite;
-    points and out [POINTS, ROWS]. By the signs of the pivots of x - T (Golub & Van Loan, section 8.4), which a zero pivot ends: it is counted as negative.
+    diagonal [count, ROWS]; squares [count, ROWS] of the entries beside it, squares[i] between i and i + 1, the last of them anything finite.
+    A shift x lies above all eigenvalues where the pivots of x - T are positive (Golub & Van Loan, section 8.4); a pivot of zero counts as negative.
     """
 
     def build(context, builder, signature, args):
-        (alpha, beta, shifts, result), vector, aligned = _arrays(context, builder, signature, args, (0, 1, 2, 3))
-        on, off, x, into = (builder.bitcast(array.data, vector.as_pointer()) for array in (alpha, beta, shifts, result))
-        zero, one = (ir.Constant(vector, [vector.element(value)] * ROWS) for value in (0.0, 1.0))
-        at = [builder.load(builder.gep(x, [args[4].type(p)]), align=aligned) for p in range(POINTS)]
+        arrays, vector, aligned = _arrays(context, builder, signature, args, (0, 1, 2))
+        on, off, ends = (builder.bitcast(array.data, vector.as_pointer()) for array in arrays)
+        constant = lambda value: ir.Constant(vector, [vector.element(value)] * ROWS)  # noqa: E731
+        zero, one = constant(0.0), constant(1.0)
+        second = builder.gep(ends, [args[3].type(1)])
+        low, high = (builder.load(place, align=aligned) for place in (ends, second))
+        width = builder.fmul(builder.fsub(high, low), constant(1.0 / (POINTS + 1)))
+        at = [_multiply_add(builder, constant(p + 1.0), width, low) for p in range(POINTS)]
 
         def step(c, sums):
             entry, square = (builder.load(builder.gep(array, [c]), align=aligned) for array in (on, off))
@@ -210,8 +233,12 @@ def exceeded(typing, diagonal, squares, points, out, count):
                 flags.append(builder.select(builder.fcmp_ordered(">", pivot, zero), sums[POINTS + p], one))   # NaN is not above
             return fractions + flags
 
-        for p, flag in enumerate(_sums_over(builder, args[4], 2 * POINTS, vector, step)[POINTS:]):
-            builder.store(flag, builder.gep(into, [args[4].type(p)]), align=aligned)
+        steps = zero
+        for flag in _sums_over(builder, args[3], 2 * POINTS, vector, step)[POINTS:]:
+            steps = builder.fadd(steps, flag)
+        low = _multiply_add(builder, steps, width, low)
+        builder.store(low, ends, align=aligned)
+        builder.store(builder.fadd(low, width), second, align=aligned)
         return context.get_dummy_value()
 
-    return types.void(diagonal, squares, points, out, types.intp), build
+    return types.void(diagonal, squares, bracket, types.intp), build

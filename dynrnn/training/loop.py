@@ -21,7 +21,7 @@ from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing
 from dynrnn.training.parameters import FlatParameters, flat_parameters, read, write
 from dynrnn.training.regularisation import Regularisation
 from dynrnn.training.status import Status
-from dynrnn_kernels.additive.cpu import ROWS
+from dynrnn_kernels.additive.tile import ROWS
 from dynrnn_kernels.blas import one_blas_thread
 from dynrnn_kernels.update import AFFINE, IDENTITY, Draws, Problem, State, run_updates, run_updates_reference
 from dynrnn_kernels.update.problem import BAD_STEP

@@ -53,17 +53,17 @@ def norm_of_mean_logarithm(J: Float[Tensor, "B T M M"]) -> Float[Tensor, " B"]:
     return torch.linalg.matrix_norm(torch.linalg.matrix_exp(logarithm.mean(1)), ord=2)
 
 
-def jacobian_upper_bound(flat: Float[Tensor, "fit S"], lay: Layout, states: Float[Tensor, "fit B T M"] | None = None) -> Float[np.ndarray, "fit one"]:
-    """``||A|| + ||W1|| max|phi'| ||W2||``, which needs no data (max|A| where A is diagonal): one number a fit."""
-    return np.stack([_bound(map_of(flat[k : k + 1], lay)) for k in range(flat.shape[0])])
-
-
-def _bound(map: AdditiveMap) -> np.ndarray:
-    if not all(bool(torch.isfinite(x).all()) for x in map.tensors().values()):
-        return np.full(1, np.nan)
-    outer = map.a.abs().amax(-1) if map.A is None else torch.linalg.matrix_norm(map.dense_A(), ord=2)
+def jacobian_upper_bound(map: AdditiveMap) -> Float[Tensor, fit]:
+    """``||A|| + ||W1|| max|phi'| ||W2||``, which needs no data (max|A| where A is diagonal)."""
+    outer = map.diagonal().abs().amax(-1) if map.A is None else torch.linalg.matrix_norm(map.dense_A(), ord=2)
     slope = torch.ones_like(outer) if map.slope is None else map.slope.abs().sum(-1)
-    return (outer + slope * torch.linalg.matrix_norm(map.W1, ord=2) * torch.linalg.matrix_norm(map.dense_W2(), ord=2)).cpu().numpy()
+    return outer + slope * torch.linalg.matrix_norm(map.dense_W1(), ord=2) * torch.linalg.matrix_norm(map.dense_W2(), ord=2)
+
+
+def upper_bound_of_all(flat: Float[Tensor, "fit S"], lay: Layout, states: Float[Tensor, "fit B T M"] | None = None) -> Float[np.ndarray, "fit one"]:
+    """``jacobian_upper_bound`` of each fit, NaN where a number of its map is not finite."""
+    each = [map_of(flat[k : k + 1], lay) if bool(torch.isfinite(flat[k]).all()) else None for k in range(flat.shape[0])]
+    return np.stack([np.full(1, np.nan) if map is None else jacobian_upper_bound(map).cpu().numpy() for map in each])
 
 
 JACOBIAN_NORMS = {
@@ -71,5 +71,5 @@ JACOBIAN_NORMS = {
     "arithmetic_mean": arithmetic_mean,
     "explog_approx": explog_approx,
     "batch_maximum": batch_maximum,
-    "jacobian_upper_bound": jacobian_upper_bound,
+    "jacobian_upper_bound": upper_bound_of_all,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from dynrnn_kernels.additive import PHI_KINDS, W2_KINDS, AdditiveMap, forced_sequence
@@ -43,13 +45,19 @@ def kink_distance(map: AdditiveMap, states: torch.Tensor, u: torch.Tensor | None
 
 
 def problem(seed: int, phi: str, w2: str, K: int, dense_A: bool, *, F: int = 2, B: int = 5, T: int = 7, M: int = 4, H: int = 6):
+    """``problem_of`` a random map."""
+    return problem_of(lambda g: random_map(g, phi, w2, F, M, H, K, dense_A), seed, B, T)
+
+
+def problem_of(draw_map: Callable[[torch.Generator], AdditiveMap], seed: int, B: int = 5, T: int = 7):
     """(map, z0, target, weight, u) in float64, redrawn until no pre-activation lies within KINK_MARGIN of a kink (masks would flip there).
 
     A third of the entries has weight zero, and there the target is NaN.
     """
     g = torch.Generator().manual_seed(seed)
     for _ in range(200):
-        map = random_map(g, phi, w2, F, M, H, K, dense_A)
+        map = draw_map(g)
+        F, M, K = map.n_fits, map.latent_dim, map.input_dim
         z0 = torch.randn(F, B, M, generator=g, dtype=torch.float64)
         target = torch.randn(F, B, T, M, generator=g, dtype=torch.float64)
         weight = torch.rand(F, B, T, M, generator=g, dtype=torch.float64)

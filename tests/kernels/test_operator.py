@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dynrnn_kernels.additive import AdditiveMap, forced_sequence
+from dynrnn_kernels.additive import AdditiveMap, forced_sequence, library
 from dynrnn_kernels.additive.layout import layout_of, pack
 from dynrnn_kernels.errors import KernelError
 from tests.kernels.maps import problem
@@ -113,7 +113,7 @@ def test_registered_operators_pass_torchs_own_checks():
     tests = ("test_schema", "test_faketensor")
     torch.library.opcheck(torch.ops.dynrnn.additive_forward, (*args, layout, "cpu"), test_utils=tests)
     out = torch.ops.dynrnn.additive_forward(*args, layout, "cpu")
-    torch.library.opcheck(torch.ops.dynrnn.additive_backward, (*args, out, torch.ones_like(out), layout, "cpu"), test_utils=tests)
+    torch.library.opcheck(torch.ops.dynrnn.additive_backward, (*args, out, torch.ones_like(out), True, layout, "cpu"), test_utils=tests)
 
 
 def test_what_has_no_derivative_raises():
@@ -195,3 +195,23 @@ def test_triton_wants_a_device(monkeypatch):
     map, z0, target, weight, u = case()
     with pytest.raises(KernelError, match="CUDA device"):
         forced_sequence(map, z0, target, weight, u, backend="triton")
+
+
+def test_offsets_past_two_to_the_31():
+    """A packed array of 2**31 + 24 numbers, of which the last 24 are touched: the rest are pages that are never there."""
+    T, past = 8, 2**31
+    map, z0, target, _, _ = problem(0, "relu", "dense", 0, False, F=1, B=1, T=T, M=3, H=4)
+    target = target.nan_to_num()
+    weight = torch.tensor(0.3, dtype=torch.float64)
+    want = forced_sequence(map, z0, target, weight)
+    with open("/proc/meminfo") as file:
+        memory = int(file.readline().split()[1])
+    if memory * 1024 < 20 * 2**30:
+        pytest.skip("reserves 2 x 8 GiB of addresses, which smaller machines may refuse")
+    single = map.to(torch.float32)
+    first = -(-past // 3)
+    long = torch.zeros(1, first + T, 3)
+    long[0, first:] = target[0, 0].float()
+    rows = torch.tensor([[first, T]])
+    out = library.forward(pack(single), z0.float(), long, weight.float().expand(1, 1, 1), torch.empty(1, first + T, 0), rows, list(layout_of(single)), "cpu")
+    torch.testing.assert_close(out[0, first:].double(), want[0, 0], rtol=1e-5, atol=1e-5)

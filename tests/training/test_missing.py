@@ -9,8 +9,8 @@ import torch
 import dynrnn as dr
 from dynrnn.training.draws import Sampler
 from dynrnn.training.loop import Options, build_problem, build_state
-from dynrnn_kernels.additive.cpu import ROWS
-from dynrnn_kernels.update.cpu import affine_targets, gather, identity_targets, pseudo_inverse
+from dynrnn_kernels.additive.tile import ROWS
+from dynrnn_kernels.update.cpu_windows import affine_targets, first_state, gather, identity_targets, pseudo_inverse
 from tests.models.families import FAMILIES
 
 T, B = 6, 3
@@ -35,13 +35,15 @@ def targets(family, x, noise):
     by_row = (0, 2, 1)                                                              # the kernel's arrays are [T, units, rows]
     xs, seen = np.empty((T + 1, N, ROWS), np.float32), np.empty((T + 1, N, ROWS), np.float32)
     z0, target, weight = np.empty((M, ROWS), np.float32), np.empty((T, M, ROWS), np.float32), np.empty((T, M, ROWS), np.float32)
-    count = gather(problem, 0, windows, noise, 0, xs, seen)
+    count = gather(problem, 0, windows, noise, 0, 0, xs, seen)
     assert count == sum(int((~np.isnan(x[b + 1 : b + T + 1])).sum()) for b in range(B))
-    if model.observation == "affine":
-        decoder = model.B.detach().numpy()[0]
-        affine_targets(problem, 0, theta, pseudo_inverse(decoder)[0], np.float32(0.3), xs, seen, z0, target, weight)
+    affine = model.observation == "affine"
+    inverse = pseudo_inverse(model.B.detach().numpy()[0])[0] if affine else np.empty((M, N), np.float32)
+    first_state(problem, 0, theta, inverse, xs[0], seen[0], z0)
+    if affine:
+        affine_targets(problem, 0, theta, inverse, np.float32(0.3), 0, xs, seen, target, weight)
     else:
-        identity_targets(problem, 0, theta, np.float32(0.3), xs, seen, z0, target, weight)
+        identity_targets(problem, 0, np.float32(0.3), 0, xs, seen, target, weight)
     return xs.transpose(by_row), seen.transpose(by_row), z0.T, target.transpose(by_row), weight.transpose(by_row)
 
 

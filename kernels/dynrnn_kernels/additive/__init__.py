@@ -4,5 +4,9 @@ from dynrnn_kernels.additive.library import BACKENDS, choose_backend
 from dynrnn_kernels.additive.map import PHI_KINDS, W2_KINDS, AdditiveMap
 from dynrnn_kernels.additive.operator import forced_sequence
 from dynrnn_kernels.additive.reference import activation, jacobian, step
+from dynrnn_kernels.additive.structure import Block, Circulant, Permutation, Scalar, Sparse, Structure
 
-__all__ = ["BACKENDS", "PHI_KINDS", "W2_KINDS", "AdditiveMap", "activation", "choose_backend", "forced_sequence", "jacobian", "step"]
+__all__ = [
+    "BACKENDS", "PHI_KINDS", "W2_KINDS", "AdditiveMap", "Block", "Circulant", "Permutation", "Scalar", "Sparse", "Structure", "activation",
+    "choose_backend", "forced_sequence", "jacobian", "step",
+]

@@ -14,7 +14,7 @@ from dynrnn_kernels.errors import KernelError
 def check_sequence(
     map: AdditiveMap, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor | None, lengths: Sequence[int] | Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """rows [B, 2], target, weight expanded to it, and u; KernelError for what does not fit the map or each other."""
+    """rows [B, 2], target, weight, which broadcasts to it, and u; KernelError for what does not fit the map or each other."""
     F, M, K = map.n_fits, map.latent_dim, map.input_dim
     for name, x in map.tensors().items():
         _same(f"the map's {name}", x, z0)
@@ -42,7 +42,8 @@ def check_sequence(
         if target.shape != (F, *inner, M):
             raise KernelError(f"with lengths, target must have shape (fit, sum of lengths, latent) = ({F}, {inner[0]}, {M}), got {tuple(target.shape)}")
     try:
-        weight = weight.to(z0.dtype).expand(target.shape)
+        weight = weight.to(z0.dtype)
+        weight.expand(target.shape)
     except RuntimeError:
         raise KernelError(f"weight of shape {tuple(weight.shape)} does not broadcast to target's {tuple(target.shape)}") from None
     if u is None and K > 0:

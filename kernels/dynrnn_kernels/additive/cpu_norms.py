@@ -11,9 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from dynrnn_kernels.additive.cpu import (
-    BASIS, CLIPPED, CLIPPED_BASIS, RELU, W2_CENTRING, W2_DENSE, W2_IDENTITY, W2_SELECTION, activate, back_through, basis_of, bias_of, hidden_drive, matrix,
-    spread,
+from dynrnn_kernels.additive.cpu_cells import (
+    BASIS, CLIPPED, CLIPPED_BASIS, RELU, W2_CENTRING, W2_DENSE, W2_IDENTITY, W2_SELECTION, activate, back_through, basis_of, hidden_drive, matrix, spread,
 )
 from dynrnn_kernels.additive.cpu_singular import largest_singular_values, work_rows
 from dynrnn_kernels.additive.lanes import spread_rows
@@ -56,8 +55,10 @@ def written_W2(flat, lay):
 def constants(flat, lay):
     """What ``slopes`` wants of each map, once: h2, ones and scratch, [4, H * ROWS]."""
     rows = lanes(4 * lay.H, flat)
-    bias_of(flat, lay, rows[: lay.H])
     out = rows.reshape((4, lay.H * ROWS))
+    out[0] = 0
+    if lay.h2 >= 0:
+        spread(flat[lay.h2 : lay.h2 + lay.H], rows[: lay.H])
     out[1] = 1
     out[3] = 0
     return out

@@ -1,7 +1,12 @@
-"""How an AdditiveMap lies in one flat vector per fit, so that compiled code takes one array and a tuple of offsets."""
+"""How an AdditiveMap lies in one flat vector per fit, so that compiled code takes one array and a tuple of offsets.
+
+Structures are written out here: compiled code knows none of them.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -32,26 +37,31 @@ class Layout(NamedTuple):
     size: int
 
 
+def shapes(map: AdditiveMap) -> dict[str, tuple[int, ...]]:
+    """Shapes of the written-out map's tensors without the fit axis, in the order of its fields."""
+    return {"a": (map.latent_dim,)} | {name: tuple(part.shape[1:]) for name, part in map.parts().items() if name != "a"}
+
+
 def layout_of(map: AdditiveMap) -> Layout:
     """The layout of ``map``: its tensors in the order of its fields."""
     offsets: dict[str, int] = dict.fromkeys(("a", "W1", "h1", "A", "W2", "h2", "C", "D", "slope", "threshold"), -1)
     end = 0
-    for name, value in map.tensors().items():
+    for name, shape in shapes(map).items():
         offsets[name] = end
-        end += value[0].numel()
+        end += prod(shape)
     n_bases = 0 if map.slope is None else map.slope.shape[1]
     return Layout(map.latent_dim, map.hidden_dim, map.input_dim, n_bases, PHI_KINDS.index(map.phi), W2_KINDS.index(map.w2), **offsets, size=end)
 
 
 def pack(map: AdditiveMap) -> Tensor:
-    """All tensors of the map as [F, size]; differentiable."""
-    return torch.cat([value.reshape(map.n_fits, -1) for value in map.tensors().values()], 1)
+    """All tensors of the written-out map as [F, size]; differentiable."""
+    return torch.cat([value.reshape(map.n_fits, -1) for value in map.written_out().tensors().values()], 1)
 
 
 def unpack(flat: Tensor, map: AdditiveMap) -> AdditiveMap:
-    """The inverse of ``pack``: a map like ``map`` with the entries of ``flat``."""
+    """The inverse of ``pack``: a written-out map like ``map`` with the entries of ``flat``."""
     tensors, end = {}, 0
-    for name, value in map.tensors().items():
-        start, end = end, end + value[0].numel()
-        tensors[name] = flat[:, start:end].reshape(flat.shape[0], *value.shape[1:])
-    return map.with_tensors(tensors)
+    for name, shape in shapes(map).items():
+        start, end = end, end + prod(shape)
+        tensors[name] = flat[:, start:end].reshape(flat.shape[0], *shape)
+    return replace(map, **tensors)

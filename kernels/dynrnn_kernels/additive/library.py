@@ -25,7 +25,7 @@ ROWS_AT = 5
 
 _library = Library("dynrnn", "DEF")
 _library.define(f"additive_forward({ARGUMENTS}, int[] layout, str backend) -> Tensor")
-_library.define(f"additive_backward({ARGUMENTS}, Tensor out, Tensor gout, int[] layout, str backend) -> (Tensor, Tensor, Tensor, Tensor)")
+_library.define(f"additive_backward({ARGUMENTS}, Tensor out, Tensor gout, bool keep_gtarget, int[] layout, str backend) -> (Tensor, Tensor, Tensor, Tensor)")
 forward: Any = torch.ops.dynrnn.additive_forward
 backward: Any = torch.ops.dynrnn.additive_backward
 
@@ -65,6 +65,8 @@ def _arrays(*tensors: Tensor) -> list:
 
 def _forward(flat: Tensor, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor, rows: Tensor, layout: list[int], backend: str) -> Tensor:
     out = torch.empty(target.shape, dtype=target.dtype, device=target.device)
+    if backend == "triton":
+        weight = weight.expand(target.shape)
     given = [x.contiguous() for x in (flat, z0, target, weight, u, rows)]
     if backend == "triton":
         _device_kernels().forward(given[0], Layout(*layout), *given[1:], out)
@@ -75,12 +77,15 @@ def _forward(flat: Tensor, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor
 
 
 def _backward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    *tensors, layout, backend = args
+    *tensors, keep_gtarget, layout, backend = args
+    if backend == "triton":
+        tensors[3] = tensors[3].expand(tensors[2].shape)
     tensors = [x.contiguous() for x in tensors]
     if backend == "triton":
         return _device_kernels().backward(tensors[0], Layout(*layout), *tensors[1:])
     flat, z0, target, _, u = tensors[:5]
-    grad, gz0, gtarget, gu = (torch.zeros(x.shape, dtype=x.dtype, device=x.device) for x in (flat, z0, target, u))
+    grad, gz0, gu = (torch.zeros(x.shape, dtype=x.dtype, device=x.device) for x in (flat, z0, u))
+    gtarget = target.new_zeros(target.shape if keep_gtarget else (len(target), 0, 0))
     arrays = _arrays(*tensors, gz0, gtarget, gu, grad)
     cpu.backward(arrays[0], Layout(*layout), *arrays[1:])
     return grad, gz0, gtarget, gu
@@ -98,7 +103,11 @@ def _(flat: Tensor, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor, rows:
 
 @torch.library.register_fake("dynrnn::additive_backward")
 def _(*args: Any) -> tuple[Tensor, ...]:
-    return tuple(args[i].new_empty(args[i].shape) for i in (0, 1, 2, 4))
+    keep_gtarget, backend = args[8], args[10]
+    shapes = [args[i].shape for i in (0, 1, 2, 4)]
+    if not keep_gtarget and backend != "triton":
+        shapes[2] = (shapes[2][0], 0, 0)
+    return tuple(args[0].new_empty(shape) for shape in shapes)
 
 
 def _fold(dims: tuple, size: int, tensors: tuple) -> list[Tensor]:
@@ -122,7 +131,7 @@ def _forward_batched(info: Any, dims: tuple, *args: Any) -> tuple[Tensor, int]:
 
 def _backward_batched(info: Any, dims: tuple, *args: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
     outs = backward(*_fold(dims[:8], info.batch_size, args[:8]), *args[8:])
-    return tuple(x.reshape(info.batch_size, -1, *x.shape[1:]) for x in outs), (0, 0, 0, 0)
+    return tuple(x.reshape(info.batch_size, len(x) // info.batch_size, *x.shape[1:]) for x in outs), (0, 0, 0, 0)
 
 
 torch.library.register_vmap("dynrnn::additive_forward", _forward_batched)

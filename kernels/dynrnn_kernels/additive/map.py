@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from dynrnn_kernels.additive.structure import Scalar, Structure, dense
+
 PHI_KINDS = ("relu", "clipped", "basis", "clipped_basis", "tanh", "identity")
 W2_KINDS = ("dense", "identity", "selection", "centring")
 
@@ -24,16 +26,17 @@ class AdditiveMap:
 
     Tags
         phi as above. w2: ``dense`` (W2 is given), ``identity`` (H = M), ``selection`` (v = the last H units),
-        ``centring`` (v = z - mean of z, H = M). A tag never changes a result: it says that W2 need not be multiplied out.
+        ``centring`` (v = z - mean of z, H = M). A, W1 and W2 may each be a structure (``structure.py``: scalar, permutation, block,
+        circulant, sparse), a may be a ``Scalar`` or None. A tag never changes a result: it says that a matrix need not be multiplied out.
     """
 
-    a: Tensor
-    W1: Tensor
+    a: Tensor | Scalar | None
+    W1: Tensor | Structure
     h1: Tensor
     phi: str = "relu"
     w2: str = "dense"
-    A: Tensor | None = None
-    W2: Tensor | None = None
+    A: Tensor | Structure | None = None
+    W2: Tensor | Structure | None = None
     h2: Tensor | None = None
     C: Tensor | None = None
     D: Tensor | None = None
@@ -54,14 +57,21 @@ class AdditiveMap:
         M, H = self.latent_dim, self.hidden_dim
         if self.w2 in ("identity", "centring") and H != M:
             raise ValueError(f"w2 = {self.w2!r} needs as many hidden as latent units, got {H} and {M}")
+        wanted = {"W1": ("latent, hidden", M, H), "W2": ("hidden, latent", H, M), "A": ("latent, latent", M, M)}
+        for name, (dims, rows, columns) in wanted.items():
+            matrix = getattr(self, name)
+            if matrix is not None and tuple(matrix.shape) != (self.n_fits, rows, columns):
+                raise ValueError(f"{name} must have shape (fit, {dims}) = {(self.n_fits, rows, columns)}, got {tuple(matrix.shape)}")
+        if isinstance(self.a, Scalar) and self.a.shape != (self.n_fits, M, M):
+            raise ValueError(f"a must be a Scalar of {self.n_fits} fits and size {M}, got {self.a.shape[0]} and {self.a.size}")
 
     @property
     def n_fits(self) -> int:
-        return self.a.shape[0]
+        return self.h1.shape[0]
 
     @property
     def latent_dim(self) -> int:
-        return self.a.shape[1]
+        return self.h1.shape[1]
 
     @property
     def hidden_dim(self) -> int:
@@ -72,29 +82,50 @@ class AdditiveMap:
         given = self.C if self.C is not None else self.D
         return 0 if given is None else given.shape[2]
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The tensors that are there, by name, in the order of the fields."""
+    def parts(self) -> dict[str, Tensor | Structure]:
+        """The tensors and structures that are there, by name, in the order of the fields."""
         values = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return {name: value for name, value in values if isinstance(value, Tensor)}
+        return {name: value for name, value in values if isinstance(value, Tensor | Structure)}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The same, with the values of a structure under its name: what the map's numbers are."""
+        return {name: part.values if isinstance(part, Structure) else part for name, part in self.parts().items()}
 
     def with_tensors(self, tensors: dict[str, Tensor]) -> AdditiveMap:
-        """The same map with other tensors in the places of the old ones."""
-        return replace(self, **tensors)
+        """The same map with other tensors in the places of the old ones; a structure keeps its form and takes them as its values."""
+        parts = self.parts()
+        new = {name: part.with_values(x) if isinstance(part := parts.get(name), Structure) else x for name, x in tensors.items()}
+        return replace(self, **new)
+
+    def written_out(self) -> AdditiveMap:
+        """The same map without structures: a [F, M], and A, W1, W2 dense where they are given. Differentiable."""
+        matrices = {name: part.dense() for name, part in self.parts().items() if name != "a" and isinstance(part, Structure)}
+        return replace(self, **matrices | {"a": self.diagonal()})
 
     def to(self, dtype: torch.dtype) -> AdditiveMap:
         return self.with_tensors({name: value.to(dtype) for name, value in self.tensors().items()})
 
+    def diagonal(self) -> Tensor:
+        """a written out, [F, M]."""
+        if self.a is None:
+            return torch.zeros_like(self.h1)
+        return self.a.values.expand_as(self.h1) if isinstance(self.a, Scalar) else self.a
+
     def dense_A(self) -> Tensor:
         """A with its diagonal, [F, M, M]."""
-        full = torch.diag_embed(self.a)
-        return full if self.A is None else full + self.A
+        full = torch.diag_embed(self.diagonal())
+        return full if self.A is None else full + dense(self.A)
+
+    def dense_W1(self) -> Tensor:
+        """W1 written out, [F, M, H]."""
+        return dense(self.W1)
 
     def dense_W2(self) -> Tensor:
         """W2 written out whatever the tag, [F, H, M]."""
         if self.W2 is not None:
-            return self.W2
+            return dense(self.W2)
         F, M, H = self.n_fits, self.latent_dim, self.hidden_dim
-        eye = torch.eye(M, dtype=self.a.dtype, device=self.a.device)
+        eye = torch.eye(M, dtype=self.h1.dtype, device=self.h1.device)
         if self.w2 == "centring":
             eye = eye - 1.0 / M
         return eye[M - H :].expand(F, H, M)

@@ -62,7 +62,7 @@ def mean_norms(flat: Tensor, lay: Layout, states: Tensor, u: Tensor | None = Non
     if backend != "cpu":
         map = map_of(flat, lay)
         slope = activation_slope(map, preactivation(map, states.reshape(F, B * T, M), u.reshape(F, B * T, lay.K))).reshape(F, B, T, lay.H).mean(2)
-        return _norm(map.dense_A()[:, None] + torch.einsum("fmh,fbh,fhn->fbmn", map.W1, slope, map.dense_W2()))
+        return _norm(map.dense_A()[:, None] + torch.einsum("fmh,fbh,fhn->fbmn", map.dense_W1(), slope, map.dense_W2()))
     out = states.new_empty(F, B)
     slope = np.empty((F, B, lay.H), out.numpy().dtype)
     flats = flat.detach().contiguous().numpy()

@@ -35,8 +35,9 @@ class _ForcedSequence(torch.autograd.Function):
     def backward(ctx: Any, gout: Tensor) -> tuple:  # pyright: ignore[reportIncompatibleMethodOverride]
         # torch.compile cannot trace one function inside another, and refuses second derivatives by itself
         reverse = library.backward if torch.compiler.is_compiling() else _Gradient.apply
-        grad, gz0, gtarget, gu = reverse(*ctx.saved_tensors, gout, ctx.layout, ctx.backend)
-        return grad, gz0, gtarget, None, gu, None, None, None
+        wanted = ctx.needs_input_grad[2]                                            # the one gradient as large as the states
+        grad, gz0, gtarget, gu = reverse(*ctx.saved_tensors, gout, wanted, ctx.layout, ctx.backend)
+        return grad, gz0, gtarget if wanted else None, None, gu, None, None, None
 
 
 class _Gradient(torch.autograd.Function):
@@ -55,6 +56,14 @@ class _Gradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple:
         raise KernelError("forced_sequence is differentiable once; for second derivatives use backend='reference'")
+
+
+def _narrow(weight: Tensor, target: Tensor) -> Tensor:
+    """The weight packed as [F, 1 or N, 1 or M]: what is the same everywhere is not written out."""
+    given = weight.reshape((1,) * (target.ndim - weight.ndim) + weight.shape)
+    F, *between, _ = target.shape
+    kept = [1] * len(between) if all(n == 1 for n in given.shape[1:-1]) else between
+    return given.expand(F, *kept, given.shape[-1]).reshape(F, -1, given.shape[-1])
 
 
 def forced_sequence(
@@ -93,6 +102,6 @@ def forced_sequence(
     F, B = z0.shape[:2]
     N, M = shape[-2] if lengths is not None else B * shape[2], shape[-1]
     inputs = z0.new_zeros(F, N, 0) if u is None else u.reshape(F, N, -1)
-    packed = target.reshape(F, N, M), weight.detach().reshape(F, N, M), inputs
+    packed = target.reshape(F, N, M), _narrow(weight.detach(), target), inputs
     out = _ForcedSequence.apply(pack(map), z0, *packed, rows, list(layout_of(map)), backend)
     return out.reshape(shape)

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from dynrnn_kernels.additive.map import AdditiveMap
+from dynrnn_kernels.additive.structure import Scalar, apply
 
 
 def preactivation(map: AdditiveMap, z: Tensor, u: Tensor | None) -> Tensor:
     """``W2 z + D u + h2``: z [F, B, M], u [F, B, K] -> [F, B, H]."""
     M, H = map.latent_dim, map.hidden_dim
-    if map.w2 == "dense":
-        v = torch.einsum("fbm,fhm->fbh", z, map.dense_W2())
+    if map.W2 is not None:
+        v = apply(map.W2, z)
     elif map.w2 == "centring":
         v = z - z.mean(-1, keepdim=True)
     else:
@@ -65,9 +66,12 @@ def activation_slope(map: AdditiveMap, v: Tensor) -> Tensor:
 def step(map: AdditiveMap, z: Tensor, u: Tensor | None = None) -> Tensor:
     """One step of every state: z [F, B, M], u [F, B, K] -> [F, B, M]."""
     phi = activation(map, preactivation(map, z, u))
-    out = map.a[:, None] * z + torch.einsum("fbh,fmh->fbm", phi, map.W1) + map.h1[:, None]
+    out = apply(map.W1, phi)
+    if map.a is not None:
+        out = (map.a.apply(z) if isinstance(map.a, Scalar) else map.a[:, None] * z) + out
+    out = out + map.h1[:, None]
     if map.A is not None:
-        out = out + torch.einsum("fbn,fmn->fbm", z, map.A)
+        out = out + apply(map.A, z)
     if map.C is not None and u is not None:
         out = out + torch.einsum("fbk,fmk->fbm", u, map.C)
     return out
@@ -76,7 +80,7 @@ def step(map: AdditiveMap, z: Tensor, u: Tensor | None = None) -> Tensor:
 def jacobian(map: AdditiveMap, z: Tensor, u: Tensor | None = None) -> Tensor:
     """``A + W1 diag(phi'(v)) W2`` at every state, in closed form: z [F, B, M] -> [F, B, M, M]. Cost O(F B H M^2)."""
     slope = activation_slope(map, preactivation(map, z, u))
-    return map.dense_A()[:, None] + torch.einsum("fmh,fbh,fhn->fbmn", map.W1, slope, map.dense_W2())
+    return map.dense_A()[:, None] + torch.einsum("fmh,fbh,fhn->fbmn", map.dense_W1(), slope, map.dense_W2())
 
 
 def forced_sequence(map: AdditiveMap, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor | None = None, rows: Tensor | None = None) -> Tensor:

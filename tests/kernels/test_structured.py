@@ -1,0 +1,106 @@
+"""Compiled products of structured matrices against the written-out ones, at every remainder of their tiles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dynrnn_kernels.additive import Block, Circulant, Sparse
+from dynrnn_kernels.additive.structured import (
+    add_block_outer,
+    add_circulant_outer,
+    add_sparse_outer,
+    block_product,
+    circulant_product,
+    ring_windows,
+    sparse_product,
+    unroll,
+)
+from dynrnn_kernels.additive.tile import ROWS
+
+DTYPES = pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-13)])    # eps times sqrt of the longest sum, margin 10
+COLUMNS = 3 * ROWS
+
+
+def close(got, want, tolerance):
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=20 * tolerance)
+
+
+def random(g, dtype, *shapes):
+    return [g.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def dense(structure):
+    return structure.dense()[0].numpy()
+
+
+@DTYPES
+@pytest.mark.parametrize(("n", "h", "m"), [(1, 1, 1), (3, 4, 7), (2, 13, 5), (5, 3, 1)])
+def test_blocks(n, h, m, dtype, tolerance):
+    g = np.random.default_rng(0)
+    blocks, x, r = random(g, dtype, (n, h, m), (n * m, ROWS), (n * h, ROWS))
+    W = dense(Block(torch.tensor(blocks)[None]))
+    out, back = np.full((n * h, ROWS), np.nan, dtype), np.full((n * m, ROWS), np.nan, dtype)
+    block_product(blocks, x, out)
+    block_product(np.ascontiguousarray(blocks.transpose(0, 2, 1)), r, back)
+    close(out, W @ x, tolerance)
+    close(back, W.T @ r, tolerance)
+    A, B, total = random(g, dtype, (n * h, COLUMNS), (n * m, COLUMNS), (n * h * m,))
+    want = total.reshape(n, h, m) + np.stack([(A @ B.T)[b * h : (b + 1) * h, b * m : (b + 1) * m] for b in range(n)])
+    add_block_outer(A, B, n, total)
+    close(total.reshape(n, h, m), want, tolerance)
+
+
+@DTYPES
+@pytest.mark.parametrize(("n", "m", "density"), [(1, 1, 1.0), (7, 5, 0.0), (23, 31, 0.15), (9, 40, 0.6), (3, 17, 1.0)])
+def test_sparse(n, m, density, dtype, tolerance):
+    """Rows of every count of entries, none among them."""
+    g = np.random.default_rng(1)
+    rows, columns = (np.ascontiguousarray(x) for x in np.nonzero(g.random((n, m)) < density))
+    (values,) = random(g, dtype, (rows.size,))
+    start = np.r_[0, np.cumsum(np.bincount(rows, minlength=n))]
+    W = dense(Sparse(torch.tensor(values)[None], torch.tensor(rows), torch.tensor(columns), n, m))
+    x, r = random(g, dtype, (m, ROWS), (n, ROWS))
+    out, back = np.full((n, ROWS), np.nan, dtype), np.full((m, ROWS), np.nan, dtype)
+    sparse_product(values, start, columns, x, out)
+    close(out, W @ x, tolerance)
+    order = np.argsort(columns, kind="stable")
+    by_column = np.r_[0, np.cumsum(np.bincount(columns, minlength=m))]
+    sparse_product(values[order], by_column, rows[order], r, back)
+    close(back, W.T @ r, tolerance)
+    A, B, total = random(g, dtype, (n, COLUMNS), (m, COLUMNS), (rows.size,))
+    want = total + (A @ B.T)[rows, columns]
+    add_sparse_outer(A, B, start, columns, total)
+    close(total, want, tolerance)
+
+
+RINGS = [(1, 1, 1, [0]), (2, 3, 5, [-1, 0, 1]), (4, 1, 3, [0, 1, 2]), (6, 11, 4, [7]), (2, 1, 24, [-30, 0, 5, 17])]
+
+
+@DTYPES
+@pytest.mark.parametrize(("c_out", "c_in", "n", "shifts"), RINGS)
+def test_circulant(c_out, c_in, n, shifts, dtype, tolerance):
+    g = np.random.default_rng(2)
+    shift, taps = np.array(shifts), len(shifts)
+    values, x, r = random(g, dtype, (c_out, c_in, taps), (c_in * n, ROWS), (c_out * n, ROWS))
+    W = dense(Circulant(torch.tensor(values)[None], n, tuple(shifts)))
+
+    def unrolled(x, shift):
+        into = np.full((x.shape[0] // n * (n + np.ptp(shift)), x.shape[1]), np.nan, dtype)
+        unroll(x, shift, n, into)
+        return into
+
+    def apply(values, shift, x):
+        n_out, n_in, _ = values.shape
+        out = np.full((n_out * n, ROWS), np.nan, dtype)
+        circulant_product(np.ascontiguousarray(values).reshape(n_out, n_in * taps), ring_windows(shift, n_in, n), unrolled(x, shift), n, out)
+        return out
+
+    close(apply(values, shift, x), W @ x, tolerance)
+    close(apply(values.transpose(1, 0, 2), -shift, r), W.T @ r, tolerance)
+    A, B, total = random(g, dtype, (c_out * n, COLUMNS), (c_in * n, COLUMNS), (c_out, c_in, taps))
+    outer, p = (A @ B.T).reshape(c_out, n, c_in, n), np.arange(n)
+    want = total + np.stack([outer[:, p, :, (p - s) % n].sum(0) for s in shifts], 2)
+    add_circulant_outer(A, unrolled(B, shift), ring_windows(shift, c_in, n), n, total.reshape(c_out, -1))
+    close(total, want, n**0.5 * tolerance)

@@ -8,11 +8,26 @@ Memory is O(M^2 + M H) a thread.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit
 
 from dynrnn_kernels.additive.cpu_cells import (
-    BASIS, CLIPPED, CLIPPED_BASIS, RELU, W2_CENTRING, W2_DENSE, W2_IDENTITY, W2_SELECTION, activate, back_through, basis_of, hidden_drive, matrix, spread,
+    BASIS,
+    CLIPPED,
+    CLIPPED_BASIS,
+    RELU,
+    W2_CENTRING,
+    W2_DENSE,
+    W2_IDENTITY,
+    W2_SELECTION,
+    activate,
+    back_through,
+    basis_of,
+    hidden_drive,
+    matrix,
+    spread,
 )
 from dynrnn_kernels.additive.cpu_singular import largest_singular_values, work_rows
 from dynrnn_kernels.additive.lanes import spread_rows
@@ -34,7 +49,10 @@ def lanes(rows, like):
 def dense_A(flat, lay):
     """A with its diagonal, flat [M * M]."""
     M = lay.M
-    out = np.zeros(M * M, flat.dtype) if lay.A < 0 else flat[lay.A : lay.A + M * M].copy()
+    out = np.zeros(M * M, flat.dtype)
+    if lay.A >= 0:
+        for i in range(M * M):
+            out[i] = flat[lay.A + i]
     for m in range(M):
         out[m * M + m] += flat[lay.a + m]
     return out
@@ -45,9 +63,10 @@ def written_W2(flat, lay):
     """W2 [H, M], written out where it is the centring."""
     if lay.w2 != W2_CENTRING:
         return matrix(flat, lay.W2, lay.H, lay.M)
-    out = np.full((lay.H, lay.M), -1 / lay.M).astype(flat.dtype)
-    for m in range(lay.M):
-        out[m, m] = 1 - 1 / lay.M
+    out = np.empty((lay.H, lay.M), flat.dtype)
+    for h in range(lay.H):
+        for m in range(lay.M):
+            out[h, m] = (1.0 if h == m else 0.0) - 1 / lay.M
     return out
 
 
@@ -111,7 +130,8 @@ def jacobians(flat, lay, W2, d, base, at, chosen, left, right, change, weighted,
             units[m, i] = W2[chosen[i], m]
             left[m * H + i] = W1[m, chosen[i]]
     factors = weighted[: n + 1]
-    factors[n] = 1                                                             # the column after the units is base
+    for r in range(ROWS):
+        factors[n, r] = 1                                                      # the column after the units is base
     for m in range(M):
         if n > 0:
             spread_rows(nothing, 0, left, m * H, change, factors, 0, n)
@@ -127,13 +147,13 @@ def norms_block(item, flats, lay, states, u, given, out):
     f, first = item // per_fit, item % per_fit * BLOCK
     flat, M, H = flats[f], lay.M, lay.H
     count = min(BLOCK, out.shape[1] - first)
-    W2, D, A = written_W2(flat, lay), matrix(flat, lay.D, H, lay.K), dense_A(flat, lay)
-    base, at = A.copy(), np.zeros(H, flat.dtype)
+    W2, D = written_W2(flat, lay), matrix(flat, lay.D, H, lay.K)
+    base, at = dense_A(flat, lay), np.zeros(H, flat.dtype)
     keeps = (lay.w2 == W2_DENSE or lay.w2 == W2_CENTRING) and (lay.phi == RELU or lay.phi == CLIPPED or lay.phi == BASIS or lay.phi == CLIPPED_BASIS)
     d, waiting, change, weighted, hidden = lanes(H, flat), lanes(H, flat), lanes(H, flat), lanes(H + 1, flat), constants(flat, lay)
     z, drive, J, work, result = lanes(M, flat), lanes(lay.K, flat), lanes(M * M, flat), lanes(work_rows(M), flat), lanes(1, flat)[0]
     chosen, left, right = np.empty(H, np.int64), np.empty(M * H, flat.dtype), np.zeros(M * (H + 1) + H, flat.dtype)
-    last, region, values = np.full(H, np.nan).astype(flat.dtype), np.empty(BLOCK, np.int64), np.empty(BLOCK + ROWS, flat.dtype)
+    last, region, values = np.empty(H, flat.dtype), np.empty(BLOCK, np.int64), np.empty(BLOCK + ROWS, flat.dtype)
     found, solved, filled = 0, 0, 0
     for start in range(0, count, ROWS):
         n = min(ROWS, count - start)
@@ -159,41 +179,67 @@ def norms_block(item, flats, lay, states, u, given, out):
                         waiting[h, r] = waiting[h, 0]
                 jacobians(flat, lay, W2, waiting, base, at, chosen, left, right, change, weighted, J)
                 if keeps:
-                    base[:], at[:] = J[:, ROWS - 1], waiting[:, ROWS - 1]
+                    for i in range(M * M):
+                        base[i] = J[i, ROWS - 1]
+                    for h in range(H):
+                        at[h] = waiting[h, ROWS - 1]
                 largest_singular_values(J, M, work, result)
-                values[solved : solved + ROWS] = result
+                for r in range(ROWS):
+                    values[solved + r] = result[r]
                 solved, filled = solved + ROWS, 0
     for i in range(count):
         out[f, first + i] = values[region[i]]
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def norms(flats, lay, states, u, given, out):
-    """out [F, R] = ||J||_2 at states [F, R, M] with inputs u [F, R, K], or at the slopes given [F, R, H]; flats [F, size], all contiguous."""
-    for item in prange(out.shape[0] * ((out.shape[1] + BLOCK - 1) // BLOCK)):
+@njit(cache=True, nogil=True)
+def norms_of_thread(thread, n_threads, flats, lay, states, u, given, out):
+    """Every n_threads-th block."""
+    for item in range(thread, out.shape[0] * ((out.shape[1] + BLOCK - 1) // BLOCK), n_threads):
         norms_block(item, flats, lay, states, u, given, out)
 
 
+def norms(flats, lay, states, u, given, out):
+    """out [F, R] = ||J||_2 at states [F, R, M] with inputs u [F, R, K], or at the slopes given [F, R, H]; flats [F, size], all contiguous."""
+    in_threads(norms_of_thread, out.shape[0] * -(-out.shape[1] // BLOCK), flats, lay, states, u, given, out)
+
+
 @njit(cache=True, nogil=True)
-def mean_slopes_of(item, flats, lay, states, u, out):
-    """phi' of one sequence, mean over time; sums in float64, lane by lane."""
-    f, b = item // states.shape[1], item % states.shape[1]
-    flat, T, H = flats[f], states.shape[2], lay.H
-    W2, D = matrix(flat, lay.W2, H, lay.M), matrix(flat, lay.D, H, lay.K)
-    d, hidden, z, drive = lanes(H, flat), constants(flat, lay), lanes(lay.M, flat), lanes(lay.K, flat)
-    total = np.zeros((H, ROWS))
-    for start in range(0, T, ROWS):
-        n = min(ROWS, T - start)
-        slopes(flat, lay, W2, D, states[f, b, start : start + n], u[f, b, start : start + n], hidden, z, drive, d)
-        if n < ROWS:
-            d[:, n:] = 0
-        total += d
-    for h in range(H):
-        out[f, b, h] = total[h].sum() / T
+def mean_slopes_of_thread(thread, n_threads, flats, lay, states, u, out):
+    """Of every n_threads-th sequence; sums in float64, lane by lane."""
+    F, B, T, _ = states.shape
+    total = np.empty((lay.H, ROWS))
+    for item in range(thread, F * B, n_threads):
+        f, b = item // B, item % B
+        flat, H = flats[f], lay.H
+        W2, D, hidden = matrix(flat, lay.W2, H, lay.M), matrix(flat, lay.D, H, lay.K), constants(flat, lay)
+        d, z, drive = lanes(H, flat), lanes(lay.M, flat), lanes(lay.K, flat)
+        total[:] = 0
+        for start in range(0, T, ROWS):
+            n = min(ROWS, T - start)
+            slopes(flat, lay, W2, D, states[f, b, start : start + n], u[f, b, start : start + n], hidden, z, drive, d)
+            for h in range(H):
+                for r in range(n):
+                    total[h, r] += d[h, r]
+        for h in range(H):
+            mean = 0.0
+            for r in range(ROWS):
+                mean += total[h, r] / T
+            out[f, b, h] = mean
 
 
-@njit(cache=True, nogil=True, parallel=True)
 def mean_slopes(flats, lay, states, u, out):
     """out [F, B, H] = the mean of phi' over the states [F, B, T, M] of each sequence."""
-    for item in prange(out.shape[0] * out.shape[1]):
-        mean_slopes_of(item, flats, lay, states, u, out)
+    in_threads(mean_slopes_of_thread, out.shape[0] * out.shape[1], flats, lay, states, u, out)
+
+
+def in_threads(function, n_items, *arguments):
+    """Plain threads: the compiled code holds no GIL, and a parallel region would compile all of it several times over."""
+    n = max(1, min(get_num_threads(), n_items))
+    if n == 1:
+        function(0, 1, *arguments)
+        return
+    with ThreadPoolExecutor(n - 1) as pool:
+        jobs = [pool.submit(function, k, n, *arguments) for k in range(1, n)]
+        function(0, n, *arguments)
+        for job in jobs:
+            job.result()

@@ -13,7 +13,6 @@ from dynrnn_kernels.additive.lanes import add_multiple, add_outer_products, dots
 from dynrnn_kernels.additive.tile import ROWS
 
 
-
 @njit(cache=True, nogil=True, error_model="numpy")
 def scale_down(J, one_row, scale):
     """J / its largest entry, lane by lane, so that squares neither overflow nor vanish; a matrix without a normal number becomes zero."""
@@ -35,7 +34,8 @@ def bidiagonal(J, M, work, diagonal, beside):
     least = J.dtype.type(np.finfo(J.dtype).tiny / np.finfo(J.dtype).eps)       # a square of full precision
     v, w, x, f, g = work[:M], work[M : 2 * M], work[2 * M : 3 * M], work[3 * M : 4 * M], work[4 * M : 5 * M]
     square, by, through, one = work[5 * M : 5 * M + 1], work[5 * M + 1 : 5 * M + 2], work[5 * M + 2 : 5 * M + 3], work[5 * M + 3 : 5 * M + 4]
-    one[:] = 1
+    for r in range(ROWS):
+        one[0, r] = 1
     for k in range(M - 1):
         here, rest = k * M + k, M - 1 - k
         multiply(J, here, M, one, v, 0, rest + 1)
@@ -52,8 +52,9 @@ def bidiagonal(J, M, work, diagonal, beside):
         add_multiple(through, 0, f, 1, g, 1, rest)
         multiply(g, 1, 1, by, g, 1, rest)
         add_outer_products(f, w, g, x, 1, J, here + M + 1, M, rest, rest)
-    diagonal[M - 1] = J[M * M - 1]
-    beside[M - 1] = 0
+    for r in range(ROWS):                                                      # a row assigned whole takes seconds to compile
+        diagonal[M - 1, r] = J[M * M - 1, r]
+        beside[M - 1, r] = 0
 
 
 @njit(cache=True, nogil=True)

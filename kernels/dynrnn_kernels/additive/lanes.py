@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import extending, njit, types
 
 from dynrnn_kernels.additive.tile import INDEX, ROWS, _arrays, _multiply_add, _sums_over
 
+intrinsic: Any = extending.intrinsic    # which takes the argument ``typing`` away, unknown to type checkers
 POINTS = 3     # shifts tried at once: as many chains of divisions as hide each other's latency; each pass shrinks a bracket four times
 
 

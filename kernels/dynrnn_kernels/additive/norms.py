@@ -27,7 +27,7 @@ def map_of(flat: Tensor, lay: Layout) -> AdditiveMap:
     for name, shape in shapes.items():
         first = getattr(lay, name)
         if first >= 0:
-            tensors[name] = flat[:, first : first + int(np.prod(shape))].reshape(-1, *shape)
+            tensors[name] = flat[:, first : first + int(np.prod(shape))].reshape(flat.shape[0], *shape)
     return AdditiveMap(phi=PHI_KINDS[lay.phi], w2=W2_KINDS[lay.w2], **tensors)
 
 

@@ -28,7 +28,8 @@ def estimates(model: dr.models.AdditiveModel, states: torch.Tensor) -> dict[str,
     logarithm = vectors @ torch.diag_embed(values.log()) @ torch.linalg.inv(vectors)
     return {
         "product_upper_bound": norms.log().mean(-1).exp(), "batch_maximum": norms.amax(-1), "arithmetic_mean": torch.linalg.matrix_norm(J.mean(2), ord=2),
-        "explog_approx": torch.linalg.matrix_norm(torch.linalg.matrix_exp(logarithm.mean(2)), ord=2), "jacobian_upper_bound": jacobian_upper_bound(map)[:, None],
+        "explog_approx": torch.linalg.matrix_norm(torch.linalg.matrix_exp(logarithm.mean(2)), ord=2),
+        "jacobian_upper_bound": jacobian_upper_bound(map)[:, None],
     }
 
 

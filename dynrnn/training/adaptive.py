@@ -8,45 +8,59 @@ import torch
 from dynrnn.models.base import AdditiveModel
 from dynrnn.training.draws import Sampler
 from dynrnn.training.forcing import AdaptiveTeacherForcing, per_fit
-from dynrnn.training.norms import JACOBIAN_NORMS, jacobian_upper_bound
-from dynrnn.training.parameters import write
-from dynrnn_kernels.additive import jacobian
-from dynrnn_kernels.update import Problem
+from dynrnn.training.norms import JACOBIAN_NORMS
+from dynrnn_kernels.additive.layout import layout_of
+from dynrnn_kernels.update import AFFINE, Problem
 
 
 class AdaptiveAlpha:
-    """Algorithm 1 of generalised teacher forcing, fit by fit so that a fit's bits do not depend on the others."""
+    """Algorithm 1 of generalised teacher forcing. A fit's bits do not depend on the others: all that is not a kernel goes fit by fit.
+
+    The map comes straight from the flat parameters by ``problem.fill``; the model's tensors are not touched.
+    """
 
     def __init__(self, model: AdditiveModel, forcing: AdaptiveTeacherForcing, problem: Problem, sampler: Sampler, T: int):
-        self.model, self.forcing, self.problem, self.sampler, self.T = model, forcing, problem, sampler, T
+        self.forcing, self.problem, self.sampler = forcing, problem, sampler
         self.alpha = per_fit("alpha", forcing.alpha, model.n_fits)
         self.gamma = per_fit("gamma", forcing.gamma, model.n_fits)
+        self.layout = layout_of(model.additive_map())
+        self.span = np.arange(1, T + 1)
 
     def update(self, u: int, theta: np.ndarray, active: np.ndarray) -> np.ndarray:
         """The strength from update ``u`` on, [F]."""
-        write(self.model, theta)
-        windows = self.sampler.windows(u, u + 1)[0]
-        noise = self.sampler.noise(u, u + 1)
-        with torch.no_grad():
-            whole = self.model.additive_map()
-            states = self._states(windows, noise) if self.forcing.norm != "jacobian_upper_bound" else None
-            for k in np.flatnonzero(active):
-                map = whole.with_tensors({name: value[k : k + 1] for name, value in whole.tensors().items()})
-                if states is None:
-                    kappa = float(jacobian_upper_bound(map)[0])
-                else:
-                    B, T, M = states.shape[1:]
-                    J = jacobian(map, states[k].reshape(1, B * T, M)).reshape(1, B, T, M, M)
-                    kappa = float(JACOBIAN_NORMS[self.forcing.norm](J).max())
-                estimate = max(0.0, 1.0 - 1.0 / kappa) if np.isfinite(kappa) and kappa > 0 else 0.0
-                old, gamma = self.alpha[k], self.gamma[k]
-                self.alpha[k] = estimate if estimate > old else gamma * old + (1 - gamma) * estimate
+        fits = np.flatnonzero(active)
+        if fits.size == 0:
+            return self.alpha
+        if fits.size < len(theta):
+            theta = theta[fits]
+        flat = np.where(self.problem.fill < 0, self.problem.constant, theta[:, self.problem.fill])
+        states = None if self.forcing.norm == "jacobian_upper_bound" else torch.from_numpy(self._states(u, fits, theta))
+        kappa = JACOBIAN_NORMS[self.forcing.norm](torch.from_numpy(flat), self.layout, states).max(1).astype(np.float64)
+        grows = np.isfinite(kappa) & (kappa > 1)
+        estimate = np.where(grows, 1 - 1 / np.where(grows, kappa, 1), 0.0)
+        old, gamma = self.alpha[fits], self.gamma[fits]
+        self.alpha[fits] = np.where(estimate > old, estimate, gamma * old + (1 - gamma) * estimate)
         return self.alpha
 
-    def _states(self, windows: np.ndarray, noise: np.ndarray) -> torch.Tensor:
-        """Forcing signals of the batch, [F, B, T, M]: the states that the data say at samples 1..T of each window."""
-        span = np.arange(1, self.T + 1)
-        x = self.problem.data[windows[..., 0, None], windows[..., 1, None] + span]          # [F, B, T, N]
+    def _states(self, u: int, fits: np.ndarray, theta: np.ndarray) -> np.ndarray:
+        """Forcing signals of the batch, [F, B, T, M]: the states that the data say at samples 1..T of each window, missing samples as 0."""
+        p, M = self.problem, self.layout.M
+        windows, noise = self.sampler.windows(u, u + 1)[0], self.sampler.noise(u, u + 1)
+        x = p.data[windows[fits][..., 0, None], windows[fits][..., 1, None] + self.span]
         if noise.shape[0]:
-            x = x + self.problem.noise_level[:, None, None, None] * noise[0][:, 1:].transpose(0, 2, 1, 3)
-        return self.model.encode(torch.as_tensor(x))
+            x += p.noise_level[fits, None, None, None] * noise[0, fits, 1:].transpose(0, 2, 1, 3)
+        if p.has_missing:
+            np.nan_to_num(x, copy=False, nan=0.0)
+        N = x.shape[-1]
+        if p.observation != AFFINE and M == N:
+            return x
+        states = np.empty((*x.shape[:-1], M), x.dtype)
+        for k, parameters in enumerate(theta):
+            if p.observation == AFFINE:
+                B = parameters[p.obs_weight : p.obs_weight + N * M].reshape(N, M)
+                seen = x[k] - parameters[p.obs_bias : p.obs_bias + N] if p.obs_bias >= 0 else x[k]
+                states[k] = seen @ np.linalg.pinv(B, rcond=max(B.shape) * np.finfo(B.dtype).eps).T if np.isfinite(B).all() else np.nan
+            else:
+                states[k, ..., :N] = x[k]
+                states[k, ..., N:] = x[k] @ parameters[p.obs_weight : p.obs_weight + (M - N) * N].reshape(M - N, N).T
+        return states

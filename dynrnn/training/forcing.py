@@ -123,8 +123,10 @@ class AdaptiveTeacherForcing(Forcing):
 
     alpha : strength at the start. norm : G, one of ``product_upper_bound`` (geometric mean of the spectral norms), ``arithmetic_mean``
     (norm of the mean), ``explog_approx`` (norm of exp of the mean logarithm), ``batch_maximum`` (largest norm), ``jacobian_upper_bound``
-    (max|A| + ||W1|| ||W2||, no data needed). Cost of a check O(B T M^3), in torch: at M=3, H=50 updates take some 5 to 25 times as long as
-    with a constant strength, with ``jacobian_upper_bound`` 1.5 times.
+    (max|A| + ||W1|| ||W2||, no data needed). A check costs O(B T M^3) and what differs
+    between the Jacobians of successive states; with one every 5 updates these take 1.6 to 1.9 times as long as with a constant strength
+    (M=3, H=50 and M=20, H=100; kernels/benchmarks/adaptive.py), 1.2 to 1.7 times with ``arithmetic_mean`` or ``jacobian_upper_bound``, and 8 or more
+    times with ``explog_approx``.
     """
 
     alpha: PerFit = 1.0

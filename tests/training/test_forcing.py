@@ -10,8 +10,9 @@ import dynrnn as dr
 from dynrnn.errors import ArgumentError, UnknownNameError
 from dynrnn.training.draws import Sampler
 from dynrnn.training.interval import autocorrelation, mutual_information
-from dynrnn.training.norms import JACOBIAN_NORMS, explog_approx, jacobian_upper_bound
+from dynrnn.training.norms import JACOBIAN_NORMS, jacobian_upper_bound, norm_of_mean_logarithm
 from dynrnn_kernels.additive import AdditiveMap, forced_sequence, jacobian
+from dynrnn_kernels.additive.layout import layout_of, pack
 
 
 def test_alpha_one_is_one_step_prediction():
@@ -90,18 +91,20 @@ def test_norms_agree_on_a_constant_jacobian():
     """For one symmetric positive-definite matrix repeated over time all four estimates are its largest eigenvalue."""
     R = torch.randn(4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     S = R @ R.T + torch.eye(4)
-    J = S.expand(2, 3, 5, 4, 4)
+    zero = torch.zeros(2, 4, dtype=torch.float64)
+    map = AdditiveMap(a=zero, A=S.expand(2, 4, 4), W1=torch.zeros(2, 4, 3, dtype=torch.float64), W2=torch.zeros(2, 3, 4, dtype=torch.float64), h1=zero)
+    states = torch.zeros(2, 3, 5, 4, dtype=torch.float64)
     top = torch.linalg.eigvalsh(S)[-1]
-    for name, norm in JACOBIAN_NORMS.items():
-        if name != "jacobian_upper_bound":
-            torch.testing.assert_close(norm(J), top.expand(2, 3), rtol=1e-9, atol=0)
+    for norm in JACOBIAN_NORMS.values():                                         # the bound, too: nothing is left of W1 and W2
+        got = norm(pack(map), layout_of(map), states)
+        np.testing.assert_allclose(got, np.full(got.shape, float(top)), rtol=1e-9)
 
 
 def test_explog_is_exact_where_matrices_commute():
     """For diagonal matrices exp(mean log) is the geometric mean of the entries."""
-    entries = torch.rand(1, 1, 6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.1
-    want = entries.log().mean(2).exp().amax(-1)
-    torch.testing.assert_close(explog_approx(torch.diag_embed(entries)), want)
+    entries = torch.rand(2, 6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.1
+    want = entries.log().mean(1).exp().amax(-1)
+    torch.testing.assert_close(norm_of_mean_logarithm(torch.diag_embed(entries)), want)
 
 
 @pytest.mark.parametrize("family", ["relu", "clipped"])

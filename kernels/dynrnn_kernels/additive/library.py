@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from functools import cache
 from typing import Any
 
 import torch
@@ -29,11 +30,17 @@ forward: Any = torch.ops.dynrnn.additive_forward
 backward: Any = torch.ops.dynrnn.additive_backward
 
 
+@cache
+def _triton_is_installed() -> bool:
+    """Looking for it costs as much as a small kernel."""
+    return importlib.util.find_spec("triton") is not None
+
+
 def choose_backend(device: torch.device, backend: str | None = None) -> str:
     """The backend to use: the argument, else the environment's DYNRNN_BACKEND, else ``cpu`` on a CPU, ``triton`` on CUDA where it is installed,
     and ``reference`` elsewhere. On a CPU ``triton`` runs in Triton's interpreter, for tests: it wants TRITON_INTERPRET=1 and is slow.
     """
-    installed = importlib.util.find_spec("triton") is not None
+    installed = _triton_is_installed()
     by_device = {"cpu": "cpu", "cuda": "triton" if installed else "reference"}.get(device.type, "reference")
     wanted = backend or os.environ.get("DYNRNN_BACKEND") or by_device
     if wanted not in BACKENDS:

@@ -55,6 +55,10 @@ def analyze(
 
         return step
 
+    def periodic() -> xr.Dataset:
+        stretch = orbit.latent.isel(time=slice(1_000))
+        return cycles(model, max_period, orbits=stretch, random_state=random_state)
+
     def graphs() -> None:
         (folder.path / "graphs").mkdir(exist_ok=True)
         for k, fit in enumerate(model.fit_number.tolist()):
@@ -65,7 +69,7 @@ def analyze(
     steps: dict[str, Callable[[], Any]] = {
         "fixed points": keep("fixed_points", lambda: fixed_points(model, n_virtual=n_virtual, random_state=random_state)),
         "free run": free_run,
-        "cycles": keep("cycles", lambda: cycles(model, periods=range(1, max_period + 1), orbits=orbit.latent.isel(time=slice(1_000)), random_state=random_state)),
+        "cycles": keep("cycles", periodic),
         "symbolic code": keep("symbolic_code", lambda: symbolic_code(model, orbit)),
         "entropies": keep("code_entropies", lambda: code_entropies(out["symbolic_code"])),
         "graphs": graphs,

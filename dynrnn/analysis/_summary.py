@@ -1,0 +1,63 @@
+"""The analysis of a run in a few lines a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+
+
+def summary(groups: Mapping[str, xr.Dataset]) -> str:
+    """What ``dr.analyze`` found, as text: fixed points and whether they are all, cycles, symbols, entropies. Groups that are missing are left out.
+
+    >>> print(summary({}))
+    <BLANKLINE>
+    """
+    lines: list[str] = []
+    fits = next((dataset["fit"].values for dataset in groups.values() if "fit" in dataset.dims), np.empty(0))
+    for k, fit in enumerate(fits):
+        rows = {name: dataset.isel(fit=k) for name, dataset in groups.items()}
+        status = {str(row.status.item()) for row in rows.values() if "status" in row}
+        lines.append(f"fit {fit}: " + ", ".join(sorted(status)))
+        if "fixed_points" in rows:
+            lines.append("  fixed points  " + _fixed_points(rows["fixed_points"]))
+        if "cycles" in rows:
+            lines.append("  cycles        " + _cycles(rows["cycles"]))
+        if "symbolic_code" in rows:
+            lines.append("  symbols       " + _code(rows["symbolic_code"], rows.get("code_entropies")))
+    return "\n".join(lines)
+
+
+def _counted(kinds: np.ndarray) -> str:
+    names, counts = np.unique(kinds, return_counts=True)
+    return ", ".join(f"{n} {name}{'s' if n > 1 and name[-1] != 'c' else ''}" for name, n in zip(names, counts, strict=True))
+
+
+def _fixed_points(row: xr.Dataset) -> str:
+    real = (row.valid & ~row.virtual).values
+    text = f"{int(row.n_fixed_points)}" + (f" ({_counted(row.stability.values[real])})" if real.any() else "")
+    text += "; these are all" if bool(row.complete) else f"; perhaps not all: about {float(row.n_unseen):.3g} unseen"
+    if np.isfinite(row.degree):
+        text += f"; indices add up to {int(row.index_sum)}, as they must" if row.index_sum == row.degree else (
+            f"; indices add up to {int(row.index_sum)}, but must to {int(row.degree)}"
+        )
+    return text
+
+
+def _cycles(row: xr.Dataset) -> str:
+    parts = []
+    for at, period in enumerate(row.cycle_period.values):
+        if period == 1:
+            continue
+        mine = (row.valid & ~row.virtual & (row.period == period)).values
+        known = "all" if bool(row.complete[at]) else "found"
+        parts.append(f"period {period}: {int(mine.sum())} {known}" + (f" ({_counted(row.stability.values[mine])})" if mine.any() else ""))
+    return "; ".join(parts)
+
+
+def _code(row: xr.Dataset, entropies: xr.Dataset | None) -> str:
+    text = f"{int(row.n_symbols)} regions visited"
+    if entropies is not None and np.isfinite(entropies.h_mu):
+        text += f"; metric entropy {float(entropies.h_mu):.4f} +- {float(entropies.h_mu_standard_error):.4f}, topological {float(entropies.h_top):.4f} nat a step"
+    return text

@@ -52,11 +52,11 @@ def manifolds(
     One dimension (``kind`` polyline): location (vertex, latent), arclength from the start of the curve, ``segment_start`` (whether a segment goes from this
     vertex to the next), region (vertex, unit) of that segment; ``branch``, with side (branch) -1 and +1 from the saddle and 0 for curves that do not
     hold it, and cycle_point (branch); iteration and parameter: that many steps back (unstable) or on (stable) the vertex was or will be at
-    ``points[phase] + parameter * direction[phase]``, exactly.
+    ``points[phase] + direction_basis[phase] parameter``, exactly.
     Two (``polygons``): location (vertex, latent) in order around each, polygon (vertex), parameter (vertex, direction); iteration, phase, area (polygon),
     region (polygon, unit). More (``charts``): base (piece, latent), chart (piece, latent, direction): all ``base + chart q`` with
     ``normal q <= bound`` (constraint), region; location is a point amid each.
-    Always points and direction (cycle_point, latent, ..), eigenvalue (mode); attrs complete (False, and ``incomplete_because``: max_length, max_vertices,
+    Always points (cycle_point, latent), direction_basis (cycle_point, latent, direction), eigenvalue (mode); attrs complete (False, and ``incomplete_because``: max_length, max_vertices,
     ray (a straight part without end was cut), regions (not all were searched), singular, overflow), length, invertible (stable: whether det J has
     one sign on all regions searched; if not, the manifold is the whole set of preimages, which falls into several curves).
 
@@ -75,7 +75,7 @@ def manifolds(
     >>> lozi = ([[1.7, 1.0], [0.5, 0.0]], [[-3.4], [0.0]], [[1.0, 0.0]], [1.0, 0.0], [0.0])
     >>> found = manifolds(lozi, [1 / 2.2, 0.5 / 2.2], n_iterations=12)
     >>> found.sizes["vertex"], found.attrs["complete"], found.side.values.tolist()
-    (437, True, [-1, 1])
+    (311, True, [-1, 1])
     """
     if which not in (UNSTABLE, STABLE):
         raise unknown_name("manifold", which, (UNSTABLE, STABLE))
@@ -105,7 +105,7 @@ def homoclinic_points(
     In more than two dimensions the stable side is the straight part at the saddle alone, which every homoclinic orbit enters: only the unstable number counts.
 
     location (crossing, latent); angle (radians) between the manifolds, 0 a tangency; orbit: crossings of one orbit have the same number; iteration_unstable
-    and parameter_unstable: the point was at ``points[0] + parameter direction`` that many steps ago, so that its past is known to rounding for ever;
+    and parameter_unstable: the point was at ``points[0] + parameter v`` that many steps ago, so that its past is known to rounding for ever;
     iteration_stable, parameter_stable (crossing, stable_direction), phase: the same of its future. residual_unstable and residual_stable: distance between plain
     iteration and these closed forms. attrs: n_orbits, complete (all crossings of the two computed pieces are found; False where a manifold was stopped),
     parallel_pairs: pairs of near segments that are parallel and were not tried.
@@ -130,8 +130,13 @@ def homoclinic_points(
     unstable, stopped = unstable_polyline(saddle, n_u, np.inf, max_vertices), []
     if map.latent_dim == 2:
         found_regions = find_regions(map, target.words, regions, orbit)
-        stable = stable_polyline(target, found_regions, n_s, np.inf, max_vertices)
-        stopped = stable.stopped + ["regions"] * (not found_regions.complete)
+        # an orbit through a crossing cannot reach farther than this on the straight part, so that may be cut there
+        far = float(np.abs(unstable.location).max() + np.abs(target.points).max()) * np.sqrt(2)
+        growth, shift = np.linalg.norm(found_regions.J, axis=(1, 2)).max(), np.linalg.norm(found_regions.c, axis=1).max()
+        for _ in range(n_s * target.period):
+            far = growth * far + shift
+        stable = stable_polyline(target, found_regions, n_s, np.inf, max_vertices, far=min(2 * far, 1e9))
+        stopped = [why for why in stable.stopped if why != "ray" or 2 * far > 1e9] + ["regions"] * (not found_regions.complete)
         found = in_the_plane(unstable, stable, other is None)
     else:
         found = at_the_straight_part(unstable, target, other is None)

@@ -40,14 +40,14 @@ class _Pieces:
         self.number.append(number)
 
 
-def stable_polyline(saddle: Saddle, regions: Regions, n_iterations: int, max_length: float, max_vertices: int) -> Curve:
-    """The two branches of every point of the cycle first, then the curves that do not hold one."""
+def stable_polyline(saddle: Saddle, regions: Regions, n_iterations: int, max_length: float, max_vertices: int, far: float = 0.0) -> Curve:
+    """The two branches of every point of the cycle first, then the curves that do not hold one. ``far``: a straight part without end is that long at least."""
     directions = saddle.directions(STABLE)
     mu, V, k = float(directions.K[0, 0]), directions.V[:, :, 0], saddle.period
     if abs(mu) <= 1e-12 and k > 1:
         raise ArgumentError("the cycle's stable multiplier is 0: the stable direction is lost within one round, so it has no stable manifold of dimension one.")
     pieces, stopped = _Pieces(), []
-    extent, rays = straight_part(saddle, V, mu, n_iterations, max_length)
+    extent, rays = straight_part(saddle, V, mu, n_iterations, max_length, far)
     if rays:
         stopped.append("ray")
     own = [regions.find(word) for word in saddle.words]
@@ -81,10 +81,10 @@ def stable_polyline(saddle: Saddle, regions: Regions, n_iterations: int, max_len
     return cut(curve, max_length)
 
 
-def straight_part(saddle: Saddle, V: np.ndarray, mu: float, n_iterations: int, max_length: float) -> tuple[np.ndarray, bool]:
+def straight_part(saddle: Saddle, V: np.ndarray, mu: float, n_iterations: int, max_length: float, far: float = 0.0) -> tuple[np.ndarray, bool]:
     """How far to both sides (k, 2) a point may start on the line through each point of the cycle and stay in the cycle's regions for ever.
 
-    A side without end is cut after |mu|^-n_iterations, or max_length where that is less; the second value says so."""
+    A side without end is cut after |mu|^-n_iterations or ``far``, or max_length where that is less; the second value says so."""
     k = saddle.period
     extent = np.array([[reach(saddle, j, -V[j]), reach(saddle, j, V[j])] for j in range(k)])
     for _ in range(2 * k + 1):
@@ -95,8 +95,9 @@ def straight_part(saddle: Saddle, V: np.ndarray, mu: float, n_iterations: int, m
             extent[j] = np.minimum(extent[j], ahead)
     endless = np.isinf(extent)
     if endless.any():
-        far = min(max(abs(mu), 1e-3) ** -n_iterations, 1e12)
-        extent[endless] = np.minimum(far, 2 * max_length / np.linalg.norm(V, axis=1)[:, None]).repeat(2, 1)[endless]
+        length = np.maximum(np.linalg.norm(V, axis=1), 1e-300)[:, None]
+        cut_at = np.maximum(min(max(abs(mu), 1e-3) ** -n_iterations, 1e12), far / length)
+        extent[endless] = np.minimum(cut_at, 2 * max_length / length).repeat(2, 1)[endless]
     return extent, bool(endless.any())
 
 

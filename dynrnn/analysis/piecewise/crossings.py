@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import no_type_check
+
 import numpy as np
 from numba import njit
 
@@ -20,6 +22,7 @@ def crossings(p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _sweep(p, q, order):
     n = len(p)
     active_p, active_q = np.empty(n, np.int64), np.empty(len(q), np.int64)

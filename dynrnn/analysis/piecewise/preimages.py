@@ -141,7 +141,7 @@ def singular_hits(regions: Regions, p: np.ndarray) -> int:
     Only pieces that reach the range of such a region's affine map are tried, by a linear programme each.
     """
     map, hits = regions.map, 0
-    for r in np.flatnonzero(regions.singular):
+    for r in np.flatnonzero(regions.singular).tolist():
         left, values, _ = np.linalg.svd(regions.J[r])
         null = left[:, values <= SINGULAR * max(values[0], 1e-300)]                                       # normals of the range
         off = (p - regions.c[r]) @ null

@@ -34,7 +34,8 @@ def basin_boundary(
 
     Parameters
     ----------
-    saddles : list of saddles with one unstable direction, each as ``point`` of ``manifolds``. Default: all such fixed points (no cycles), for maps of at most 12 units.
+    saddles : list of saddles with one unstable direction, each as ``point`` of ``manifolds``. Default: all such fixed points (no cycles), for maps of
+        at most 12 units.
     n_iterations, max_length, max_vertices, regions, orbit, inputs, fit : as for ``manifolds``, for the stable manifolds.
     n_steps : steps after which an orbit is taken to be at its attractor. Default 5,000.
     tolerance : distance, relative to the attractors' size, within which two late orbits are of one attractor. Default 1e-4.
@@ -63,7 +64,9 @@ def basin_boundary(
     found = [find_saddle(map, point, STABLE) for point in points]
     for i, saddle in enumerate(found):
         if saddle.n_unstable != 1:
-            raise ArgumentError(f"saddles[{i}] has {saddle.n_unstable} unstable directions; a boundary's saddles have one (its stable manifold is a hypersurface).")
+            raise ArgumentError(
+                f"saddles[{i}] has {saddle.n_unstable} unstable directions; a boundary's saddles have one, so that their stable manifolds are hypersurfaces."
+            )
     starts = np.array([branch_starts(saddle) for saddle in found]).reshape(len(found), 2, -1, map.latent_dim)
     labels, states = label(map, starts.reshape(-1, map.latent_dim), n_steps, tolerance)
     labels = labels.reshape(len(found), 2, -1)
@@ -72,15 +75,17 @@ def basin_boundary(
     nodes = {}
     for i in np.flatnonzero(separates):
         nodes[f"saddle_{i}"] = grow(found[i], STABLE, n_iterations, float(max_length), max_vertices, regions, orbit)
+    first = np.array([saddle.points[0] for saddle in found]).reshape(-1, map.latent_dim)
+    whole = saddles is None and all(node.attrs["complete"] for node in nodes.values())
     root = xr.Dataset(
         {
-            "location": (("saddle", "latent"), np.array([s.points[0] for s in found]).reshape(-1, map.latent_dim), {"long_name": "saddles (of cycles the first point)"}),
+            "location": (("saddle", "latent"), first, {"long_name": "saddles (of cycles the first point)"}),
             "attractor": (("saddle", "side"), fate, {"long_name": "attractor of both unstable branches; -1 diverges, -2 unclear"}),
             "separates": ("saddle", separates, {"long_name": "the branches go to different attractors"}),
             "attractor_state": (("attractor_number", "latent"), states, {"long_name": "a late state on each attractor"}),
         },
-        attrs={"fit": fit_label, "complete": saddles is None and all(node.attrs["complete"] for node in nodes.values()), "n_steps": n_steps, "tolerance": tolerance},
-    )  # fmt: skip
+        attrs={"fit": fit_label, "complete": whole, "n_steps": n_steps, "tolerance": tolerance},
+    )
     return xr.DataTree.from_dict({"/": root, **{f"/{name}": node for name, node in nodes.items()}})
 
 

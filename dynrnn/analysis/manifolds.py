@@ -64,9 +64,9 @@ def manifolds(
     ------
     Within the saddle's region the manifold is an affine space. A fundamental piece of it is iterated, each image cut where it crosses a switching plane,
     so that every piece is affine and its image exact. Stable manifolds: preimages in every region. Palis & de Melo (1982); for piecewise-linear RNNs Eisenmann
-    et al. (arXiv 2510.03814). Rounding moves a vertex along an unstable manifold by some |mu|^n eps, and across it hardly at all. Cost O(V H M) for V vertices,
-    times the number of regions for stable ones; V grows like exp(h n), h the topological entropy. Polygons and charts cost more (charts:
-    linear programmes). Where the map of a region is singular, preimages are affine sets: they are not followed, and ``singular`` says so.
+    et al. (arXiv 2510.03814). Rounding moves a vertex along an unstable manifold by some |mu|^n eps, and across it hardly at all. Cost O(V H M) for V
+    vertices, times the number of regions for stable ones; V grows like exp(h n), h the topological entropy. Polygons and charts cost more (charts: linear
+    programmes). Where the map of a region is singular, preimages are affine sets: they are not followed, and ``singular`` says so.
 
     Raises
     ------
@@ -101,8 +101,7 @@ def homoclinic_points(
 ) -> xr.Dataset:
     """Points where the unstable manifold of a saddle crosses the stable manifold of the same (homoclinic) or of ``other`` (heteroclinic).
 
-    point, other : saddles as for ``manifolds``; point must have one unstable direction, and so must other. n_iterations : for both manifolds, or one number each.
-    In more than two dimensions the stable side is the straight part at the saddle alone, which every homoclinic orbit enters: only the unstable number counts.
+    point, other : saddles as for ``manifolds``, each with one unstable direction. n_iterations : for both manifolds, or one number each. In more than two dimensions the stable side is the straight part at the saddle alone, which every homoclinic orbit enters: only the unstable number counts.
 
     location (crossing, latent); angle (radians) between the manifolds, 0 a tangency; orbit: crossings of one orbit have the same number; iteration_unstable
     and parameter_unstable: the point was at ``points[0] + parameter v`` that many steps ago, so that its past is known to rounding for ever;
@@ -110,7 +109,8 @@ def homoclinic_points(
     iteration and these closed forms. attrs: n_orbits, complete (all crossings of the two computed pieces are found; False where a manifold was stopped),
     parallel_pairs: pairs of near segments that are parallel and were not tried.
 
-    A transversal homoclinic point proves that there is a horseshoe, hence chaos (Smale 1967; for piecewise-smooth maps where no orbit point is on a plane). Cost: a sweep, O(V log V) and overlaps.
+    A transversal homoclinic point proves a horseshoe, hence chaos, of an invertible map (Smale 1967; here where no point of the orbit is on a plane).
+    Cost: a sweep over boxes, O(V log V) and the number of overlaps in the first coordinate.
 
     >>> lozi = ([[1.7, 1.0], [0.5, 0.0]], [[-3.4], [0.0]], [[1.0, 0.0]], [1.0, 0.0], [0.0])
     >>> found = homoclinic_points(lozi, [1 / 2.2, 0.5 / 2.2], n_iterations=(5, 3))
@@ -126,7 +126,7 @@ def homoclinic_points(
     target = saddle if other is None else find_saddle(map, other, STABLE)
     for name, one in (("point", saddle), ("other", target)):
         if one.n_unstable != 1:
-            raise ArgumentError(f"{name} has {one.n_unstable} unstable directions; crossings are found for saddles with one, whose manifolds are curves and hyperplanes.")
+            raise ArgumentError(f"{name} has {one.n_unstable} unstable directions; crossings are found for saddles with one: curves against hypersurfaces.")
     unstable, stopped = unstable_polyline(saddle, n_u, np.inf, max_vertices), []
     if map.latent_dim == 2:
         found_regions = find_regions(map, target.words, regions, orbit)
@@ -209,6 +209,5 @@ def grow(
     data["points"] = (("cycle_point", "latent"), saddle.points, {"long_name": "fixed point or cycle"})
     data["direction_basis"] = (("cycle_point", "latent", "direction"), directions.V, {"long_name": "basis of the invariant subspace, carried round the cycle"})
     data["eigenvalue"] = ("mode", saddle.multipliers[inside if which == STABLE else ~inside], {"long_name": "multipliers of this manifold", "units": "1"})
-    return data.assign_attrs(
-        {"which": which, "dimension": dim, "period": saddle.period, "n_iterations": n_iterations, "complete": not stopped, "incomplete_because": ", ".join(stopped)}
-    )
+    facts = {"which": which, "dimension": dim, "period": saddle.period, "n_iterations": n_iterations}
+    return data.assign_attrs({**facts, "complete": not stopped, "incomplete_because": ", ".join(stopped)})

@@ -1,7 +1,7 @@
 """Manifolds of three and more dimensions as affine charts: pieces ``base + chart q`` over polytopes ``G q <= g``, one for each region that they meet.
 
-Cost: a linear programme in d + 1 unknowns for every piece and switching plane that may cut it, about a millisecond each; the number of pieces may grow
-as fast as the number of itineraries.
+Cost: a linear programme in d + 1 unknowns for every piece and switching plane that may cut it, about two milliseconds each; the number of pieces may grow
+as fast as the number of itineraries (874 pieces of d = 3 in M = 10 with H = 5 took 10 s).
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ THIN = 1e-9                                                           # share of
 
 @dataclass
 class Piece:
-    """``z = base + chart q`` for ``G q <= g``; f^iteration, backward or forward, takes it to ``z[phase] + V[phase] q``. centre, radius: of the largest ball in q."""
+    """``z = base + chart q`` for ``G q <= g``; f^iteration, backward or forward, takes it to ``z[phase] + V[phase] q``.
+
+    centre, radius: of the largest ball in q, or of one that was the largest before the last image.
+    """
 
     base: np.ndarray
     chart: np.ndarray

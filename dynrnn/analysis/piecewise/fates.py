@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.piecewise.polyline import reach
@@ -49,7 +49,7 @@ def label(map: PiecewiseLinearMap, starts: np.ndarray, n_steps: int, tolerance: 
 def _alike(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
     size = tolerance * np.abs(np.concatenate([a, b])).max()
     for x, y in ((a, b), (b, a)):
-        tree = cKDTree(y)
+        tree = KDTree(y)
         own = np.median(tree.query(y, 2)[0][:, 1])
         if np.median(tree.query(x)[0]) > size + 5 * own:
             return False

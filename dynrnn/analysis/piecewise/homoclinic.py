@@ -11,6 +11,9 @@ from dynrnn.analysis.piecewise.polyline import Curve
 from dynrnn.analysis.piecewise.saddle import STABLE, UNSTABLE, Directions, Saddle
 
 
+ROWS = ("z", "unstable_parameter", "unstable_iteration", "stable_parameter", "stable_iteration", "phase", "angle")
+
+
 @dataclass
 class Connections:
     """z [n, M]; the closed form of both sides: f^i(z[0] + s v) = z for the unstable, f^n(z) = z[phase] + q for the stable one; and checks of both."""
@@ -28,7 +31,7 @@ class Connections:
         return len(self.z)
 
     def take(self, rows: np.ndarray) -> Connections:
-        return Connections(*(getattr(self, name)[rows] for name in list(self.__dataclass_fields__)[:-1]), self.parallel)
+        return Connections(**{name: getattr(self, name)[rows] for name in ROWS}, parallel=self.parallel)
 
 
 def in_the_plane(unstable: Curve, stable: Curve, same: bool) -> Connections:
@@ -36,8 +39,8 @@ def in_the_plane(unstable: Curve, stable: Curve, same: bool) -> Connections:
     u, s = np.flatnonzero(unstable.starts), np.flatnonzero(stable.starts)
     p, q = (np.stack([curve.location[rows], curve.location[rows + 1]], 1) for curve, rows in ((unstable, u), (stable, s)))
     i, j, alpha, beta, parallel = crossings(p, q)
-    cosine = np.abs(np.einsum("ni,ni->n", *(np.diff(x, axis=1)[:, 0] / np.linalg.norm(np.diff(x, axis=1)[:, 0], axis=1)[:, None] for x in (p[i], q[j]))))
-    sine = np.sqrt(np.maximum(0, 1 - cosine**2))
+    d, e = p[i, 1] - p[i, 0], q[j, 1] - q[j, 0]
+    sine, cosine = np.abs(d[:, 0] * e[:, 1] - d[:, 1] * e[:, 0]), np.abs((d * e).sum(1))
     t, tau = unstable.segment_parameter[u[i]], stable.segment_parameter[s[j]]
     found = Connections(
         p[i, 0] + alpha[:, None] * (p[i, 1] - p[i, 0]), t[:, 0] + alpha * (t[:, 1] - t[:, 0]), unstable.segment_iteration[u[i]],
@@ -81,7 +84,7 @@ def at_the_straight_part(unstable: Curve, saddle: Saddle, same: bool) -> Connect
         angle = np.arcsin(np.clip(np.abs(d @ normal) / np.linalg.norm(d, axis=1), 0, 1))
         number = np.zeros(len(rows), dtype=np.int64)
         parts.append(Connections(z, t, unstable.segment_iteration[u[rows]], q, number, number + phase, angle).take(np.flatnonzero(keep)))
-    return Connections(*(np.concatenate([getattr(part, name) for part in parts]) for name in list(Connections.__dataclass_fields__)[:-1]))
+    return Connections(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in ROWS}, parallel=0)
 
 
 def stays(saddle: Saddle, stable: Directions, phase: int, q: np.ndarray, n_rounds: int = 100_000) -> np.ndarray:

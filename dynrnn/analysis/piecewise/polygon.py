@@ -41,18 +41,23 @@ def contracted_polygon(B: np.ndarray) -> np.ndarray:
     A parallelogram along real eigenvectors; else a polygon inscribed in an invariant ellipse, with as many sides as the contraction asks for.
     """
     values, vectors = np.linalg.eig(B)
-    if np.isrealobj(values) and np.linalg.cond(vectors) < 1e3:
-        shape = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) @ vectors.real.T
+    turns = np.iscomplexobj(values)
+    basis = np.column_stack([np.real(vectors[:, 0]), np.imag(vectors[:, 0])]) if turns else np.real(vectors)
+    sound = np.linalg.cond(basis) < 1e3
+    if sound and not turns:
+        shape = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) @ basis.T
     else:
-        if np.iscomplexobj(values) and np.linalg.cond(np.column_stack([vectors[:, 0].real, vectors[:, 0].imag])) < 1e3:
-            basis, rate = np.column_stack([vectors[:, 0].real, vectors[:, 0].imag]), np.abs(values[0])
+        if sound:
+            rate = float(np.abs(values[0]))
         else:                                                         # nearly defective: the norm of Lyapunov's equation B'QB - Q = -1
             Q = solve_discrete_lyapunov(B.T, np.eye(2))
             basis, rate = np.linalg.inv(np.linalg.cholesky(Q).T), np.sqrt(1 - 1 / np.linalg.eigvalsh(Q).max())
         n = int(max(8, np.ceil(np.pi / np.arccos(min(rate, 1 - 1e-16))) + 1))
         if n > MAX_SIDES:
-            raise ArgumentError(f"the two multipliers of the manifold are too near to the unit circle (rate {rate:.6f}): a polygon that stays within its image "
-                                f"would need {n} sides, more than {MAX_SIDES}.")  # fmt: skip
+            raise ArgumentError(
+                f"the two multipliers of the manifold are too near to the unit circle (rate {rate:.6f}): a polygon that the map keeps would need {n} sides, "
+                f"more than {MAX_SIDES}."
+            )
         turn = 2 * np.pi * np.arange(n) / n
         shape = np.column_stack([np.cos(turn), np.sin(turn)]) @ basis.T
     twice_area = shape[:, 0] @ np.roll(shape[:, 1], -1) - shape[:, 1] @ np.roll(shape[:, 0], -1)
@@ -61,7 +66,7 @@ def contracted_polygon(B: np.ndarray) -> np.ndarray:
 
 
 def halves(values: np.ndarray, *arrays: np.ndarray) -> tuple[list[np.ndarray] | None, list[np.ndarray] | None]:
-    """A convex polygon cut where ``values`` at its vertices change sign (Sutherland & Hodgman 1974): its parts at values >= 0 and <= 0, None if no area is left."""
+    """A convex polygon cut where ``values`` at its vertices change sign (Sutherland & Hodgman 1974): its parts at values >= 0 and <= 0, None if empty."""
     if (values >= 0).all():
         return list(arrays), None
     if (values <= 0).all():
@@ -176,7 +181,7 @@ def pull_polygon(regions: Regions, polygon: Polygon, iteration: int, without: in
     map, found = regions.map, []
     z = np.einsum("rmn,rvn->rvm", regions.inverse, polygon.z[None] - regions.c[:, None])
     inner = plane_values(map, z) * np.where(regions.words, 1.0, -1.0)[:, None]
-    meets = (inner > 0).any(1).all(-1) & ~regions.singular if map.n_units else ~regions.singular
+    meets = (inner > 0).any(1).all(-1) & ~regions.singular
     for r in np.flatnonzero(meets):
         if r != without:
             found += clipped(z[r], polygon.q, inner[r], iteration, polygon.phase, regions.words[r], map)

@@ -49,7 +49,8 @@ class Saddle:
 
     def directions(self, which: str) -> Directions:
         """Bases by the ordered real Schur form of the product, carried round the cycle. O(M^3 + k M^2 d)."""
-        _, basis, d = schur(self.product, output="real", sort="ouc" if which == UNSTABLE else "iuc")
+        _, basis, *_ = schur(self.product, output="real", sort="ouc" if which == UNSTABLE else "iuc")
+        d = self.n_unstable if which == UNSTABLE else len(basis) - self.n_unstable
         V = [basis[:, :d] * np.sign(basis[np.abs(basis[:, :d]).argmax(0), np.arange(d)])]
         K = V[0].T @ self.product @ V[0]
         for J in self.map.jacobians(self.words[:-1]):

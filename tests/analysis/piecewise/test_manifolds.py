@@ -73,6 +73,52 @@ def test_lozi_unstable_manifold_is_invariant(point):
     check_closed_form(LOZI, found, 1e-11, unstable=True)              # eps * 1.96^8 = 5e-14, and as much again at every step
 
 
+def cycles_of_lozi(longest):
+    """Every cycle of at most this period but the fixed points, from the linear system of each word."""
+    J, c = LOZI.jacobians(np.array([[False], [True]])), LOZI.offsets(np.array([[False], [True]]))
+    for k in range(2, longest + 1):
+        for bits in itertools.product((0, 1), repeat=k):
+            turns = [bits[i:] + bits[:i] for i in range(1, k)]
+            if bits in turns or min(turns) < bits:
+                continue
+            P, d = np.eye(2), np.zeros(2)
+            for bit in bits:
+                P, d = J[bit] @ P, J[bit] @ d + c[bit]
+            z = [np.linalg.solve(np.eye(2) - P, d)]
+            for _ in range(k - 1):
+                z.append(LOZI.step(z[-1]))
+            if tuple((np.array(z)[:, 0] > 0).astype(int)) == bits:
+                yield np.array(z), np.linalg.eigvals(P)
+
+
+def test_both_manifolds_of_every_cycle_to_period_six():
+    """Signs of both multipliers come in several ways; each branch must go on where the straight part ends."""
+    found = list(cycles_of_lozi(6))
+    assert [len(points) for points, _ in found] == [2, 4, 6, 6, 6, 6]  # the known counts of prime cycles: 1, 0, 1, 0, 4
+    assert len({tuple(np.sign(np.sort(mu))) for _, mu in found}) > 1
+    for points, mu in found:
+        up = manifolds(LOZI, points, n_iterations=2)
+        check_closed_form(LOZI, up, 1e-10, unstable=True)
+        assert (up.sizes["branch_number"], up.attrs["complete"]) == (2 * len(points), True)
+        inner = up.iteration.values < up.iteration.values.max()
+        assert distance(LOZI.step(up.location.values[inner]), up).max() < 1e-9
+        np.testing.assert_allclose(up.eigenvalue.values.real, mu[np.abs(mu).argmax()], rtol=1e-9)
+        down = manifolds(LOZI, points, "stable", n_iterations=1)
+        check_closed_form(LOZI, down, 1e-8, unstable=False)
+        assert sorted(down.side.values.tolist()) == sorted([-1, 1] * len(points))  # an invertible map: no curves but the branches
+        near = (np.abs(down.location.values).max(1) < 10) & (down.parameter.values != 0)
+        assert distance(LOZI.step(down.location.values[near]), down).max() < 1e-9
+
+
+def test_a_row_knows_its_fit():
+    other = PiecewiseLinearMap([[1.6, 1], [B, 0]], [[-3.2], [0]], [[1, 0]], [1, 0], [0])
+    z = np.array([1, B]) / (1 + 1.6 - B)
+    row = xr.Dataset({"location": ("latent", z)}, coords={"fit": 1})
+    found = manifolds([LOZI, other], row, n_iterations=2)
+    assert found.attrs["fit"] == 1
+    np.testing.assert_array_equal(found.location, manifolds(other, z, n_iterations=2).location)
+
+
 def test_vertices_agree_with_fifty_digits():
     """Off the manifold vertices do not move; along it by eps times the growth: here mu^15 = 2e4, 1e-11 with a few operations each."""
     found = manifolds(LOZI, INSIDE, n_iterations=15)

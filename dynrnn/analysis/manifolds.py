@@ -50,14 +50,14 @@ def manifolds(
     Returns
     -------
     One dimension (``kind`` polyline): location (vertex, latent), arclength from the start of the curve, ``segment_start`` (whether a segment goes from this
-    vertex to the next), region (vertex, unit) of that segment; ``branch``, with side (branch) -1 and +1 from the saddle and 0 for curves that do not
-    hold it, and cycle_point (branch); iteration and parameter: that many steps back (unstable) or on (stable) the vertex was or will be at
+    vertex to the next), region (vertex, unit) of that segment; branch (vertex), with side (branch_number) -1 and +1 from the saddle and 0 for
+    curves that do not begin there, and cycle_point_of_branch; iteration and parameter: that many steps back (unstable) or on (stable) the vertex was or will be at
     ``points[phase] + direction_basis[phase] parameter``, exactly.
     Two (``polygons``): location (vertex, latent) in order around each, polygon (vertex), parameter (vertex, direction); iteration, phase, area (polygon),
     region (polygon, unit). More (``charts``): base (piece, latent), chart (piece, latent, direction): all ``base + chart q`` with
     ``normal q <= bound`` (constraint), region; location is a point amid each.
-    Always points (cycle_point, latent), direction_basis (cycle_point, latent, direction), eigenvalue (mode); attrs complete (False, and ``incomplete_because``: max_length, max_vertices,
-    ray (a straight part without end was cut), regions (not all were searched), singular, overflow), length, invertible (stable: whether det J has
+    Always points (cycle_point, latent), direction_basis (cycle_point, latent, direction), eigenvalue (mode); attrs complete (False, and
+    ``incomplete_because``: max_length, max_vertices, ray (a straight part without end was cut), regions (not all were searched), singular, overflow), length, invertible (stable: whether det J has
     one sign on all regions searched; if not, the manifold is the whole set of preimages, which falls into several curves).
 
     Method
@@ -101,12 +101,13 @@ def homoclinic_points(
 ) -> xr.Dataset:
     """Points where the unstable manifold of a saddle crosses the stable manifold of the same (homoclinic) or of ``other`` (heteroclinic).
 
-    point, other : saddles as for ``manifolds``, each with one unstable direction. n_iterations : for both manifolds, or one number each. In more than two dimensions the stable side is the straight part at the saddle alone, which every homoclinic orbit enters: only the unstable number counts.
+    point, other : saddles as for ``manifolds``, each with one unstable direction. n_iterations : for both manifolds, or one number each. In more than
+    two dimensions the stable side is the straight part at the saddle alone, which every homoclinic orbit enters: only the unstable number counts.
 
     location (crossing, latent); angle (radians) between the manifolds, 0 a tangency; orbit: crossings of one orbit have the same number; iteration_unstable
     and parameter_unstable: the point was at ``points[0] + parameter v`` that many steps ago, so that its past is known to rounding for ever;
-    iteration_stable, parameter_stable (crossing, stable_direction), phase: the same of its future. residual_unstable and residual_stable: distance between plain
-    iteration and these closed forms. attrs: n_orbits, complete (all crossings of the two computed pieces are found; False where a manifold was stopped),
+    iteration_stable, parameter_stable (crossing, stable_direction), phase: the same of its future. residual_unstable and residual_stable: distance between
+    plain iteration and these closed forms. attrs: n_orbits, complete (all crossings of the two computed pieces are found; False where a manifold was stopped),
     parallel_pairs: pairs of near segments that are parallel and were not tried.
 
     A transversal homoclinic point proves a horseshoe, hence chaos, of an invertible map (Smale 1967; here where no point of the orbit is on a plane).

@@ -10,7 +10,6 @@ from dynrnn.analysis.piecewise.crossings import crossings
 from dynrnn.analysis.piecewise.polyline import Curve
 from dynrnn.analysis.piecewise.saddle import STABLE, UNSTABLE, Directions, Saddle
 
-
 ROWS = ("z", "unstable_parameter", "unstable_iteration", "stable_parameter", "stable_iteration", "phase", "angle")
 
 

@@ -50,15 +50,16 @@ def manifolds(
     Returns
     -------
     One dimension (``kind`` polyline): location (vertex, latent), arclength from the start of the curve, ``segment_start`` (whether a segment goes from this
-    vertex to the next), region (vertex, unit) of that segment; branch (vertex), with side (branch_number) -1 and +1 from the saddle and 0 for
-    curves that do not begin there, and cycle_point_of_branch; iteration and parameter: that many steps back (unstable) or on (stable) the vertex was or will be at
+    vertex to the next), region (vertex, unit) of that segment; branch (vertex), with side (branch_number) -1 and +1 from the saddle and 0 for curves that
+    do not begin there, and cycle_point_of_branch; iteration and parameter: that many steps back (unstable) or on (stable) the vertex was or will be at
     ``points[phase] + direction_basis[phase] parameter``, exactly.
     Two (``polygons``): location (vertex, latent) in order around each, polygon (vertex), parameter (vertex, direction); iteration, phase, area (polygon),
-    region (polygon, unit). More (``charts``): base (piece, latent), chart (piece, latent, direction): all ``base + chart q`` with
-    ``normal q <= bound`` (constraint), region; location is a point amid each.
+    region (polygon, unit). More (``charts``): base (piece, latent), chart (piece, latent, direction): all ``base + chart q`` with ``normal q <= bound``
+    (constraint), region; location is a point amid each.
     Always points (cycle_point, latent), direction_basis (cycle_point, latent, direction), eigenvalue (mode); attrs complete (False, and
-    ``incomplete_because``: max_length, max_vertices, ray (a straight part without end was cut), regions (not all were searched), singular, overflow), length, invertible (stable: whether det J has
-    one sign on all regions searched; if not, the manifold is the whole set of preimages, which falls into several curves).
+    ``incomplete_because``: max_length, max_vertices, ray (a straight part without end was cut), regions (not all were searched), singular, overflow),
+    length, invertible (stable: whether det J has one sign on all regions searched; if not, the manifold is the whole set of preimages, which falls into
+    several curves).
 
     Method
     ------

@@ -13,8 +13,8 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
+from dynrnn.analysis._manifolds import homoclinic_points, manifolds
 from dynrnn.analysis.boundary import basin_boundary
-from dynrnn.analysis.manifolds import homoclinic_points, manifolds
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-# Every public name and the module of this package that it lives in; modules load on first use. No module bears a public name: loading it would hide the function.
+# Every public name and its module in this package; modules load on first use. No module bears a public name: loading it would hide the function.
 _PUBLIC = {
     "PiecewiseLinearMap": "piecewise.map",
     "admissible_graph": "symbols",
@@ -66,10 +66,10 @@ if TYPE_CHECKING:
     from dynrnn.analysis.smooth import smooth_cycles, smooth_fixed_points
     from dynrnn.analysis.symbols import (
         admissible_graph,
+        coarse_grain,
         code_entropies,
         code_of_partition,
         code_of_symbols,
-        coarse_grain,
         compare_codes,
         compare_groups,
         dwell_times,

@@ -59,5 +59,6 @@ def _cycles(row: xr.Dataset) -> str:
 def _code(row: xr.Dataset, entropies: xr.Dataset | None) -> str:
     text = f"{int(row.n_symbols)} regions visited"
     if entropies is not None and np.isfinite(entropies.h_mu):
-        text += f"; metric entropy {float(entropies.h_mu):.4f} +- {float(entropies.h_mu_standard_error):.4f}, topological {float(entropies.h_top):.4f} nat a step"
+        text += f"; metric entropy {float(entropies.h_mu):.4f} +- {float(entropies.h_mu_standard_error):.4f}"
+        text += f", topological {float(entropies.h_top):.4f} nat a step"
     return text

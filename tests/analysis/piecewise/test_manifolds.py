@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynrnn.analysis.manifolds import homoclinic_points, manifolds
+from dynrnn.analysis._manifolds import homoclinic_points, manifolds
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.errors import ArgumentError
 from dynrnn.results import read_results, write_results

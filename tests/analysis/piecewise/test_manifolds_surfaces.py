@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from dynrnn.analysis._manifolds import homoclinic_points, manifolds
 from dynrnn.analysis.boundary import basin_boundary
-from dynrnn.analysis.manifolds import homoclinic_points, manifolds
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.piecewise.polygon import contracted_polygon, difference
 from dynrnn.errors import ArgumentError

@@ -38,8 +38,9 @@ def smooth_fixed_points(
         speed, q       |F(z) - z| and its square's half; residual is |F(z) - z|_inf.
         index          sign det(I - J) of a fixed point, 0 where a multiplier is 1 within 1e-6 and for other kinds.
         kantorovich    |(J-I)^-1|^2 Lip |F(z) - z|: below 1/2 a root is proven to lie nearby if Lip, the largest of 16 samples of J's change, bounds it.
-        hits           starts that ended there; of a continuum, slow states that lie nearest to this one. group: number of the continuum that a row lies on, -1 for none; dimension: of that continuum
-                       (0 without); drift: speed along it (NaN without).
+        hits           starts that ended there; of a continuum, slow states that lie nearest to this one.
+        group          number of the continuum that a row lies on, -1 for none; dimension: of that continuum (0 without); drift: speed along it
+                       (NaN without).
     and per fit: complete (always False: a search proves nothing about what it did not meet), index_sum, degree (what index_sum of all fixed
     points must be where F(z) - A z is bounded and 1 is no eigenvalue of A: sign det(I - A); else NaN), n_unseen (Chao's estimate of fixed
     points that no start met; NaN where none was met), n_starts, status.

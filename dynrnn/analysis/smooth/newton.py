@@ -14,6 +14,7 @@ Function = Callable[[Tensor], Tensor]
 
 FIRST_DAMPING, LAST_DAMPING, MOST_DAMPING = 1e-3, 1e-8, 1e12              # relative to the largest entry on the diagonal of K'K
 FLAT = 1e-7                               # |K'r| / |r| at a minimum that is no root; K then has that small a singular value
+ROUNDING = 8 * float(np.finfo(float).eps)
 ENTRIES = 1 << 23                         # of the Jacobians held at once: 64 MiB
 
 
@@ -29,8 +30,9 @@ class Solved:
 def solve(residual: Function, jacobian: Function, starts: np.ndarray, *, radius: float, tolerance: float = 1e-12, n_iterations: int = 100) -> Solved:
     """Follow every start to a root of ``residual`` (B, n) -> (B, n), or to a minimum of |r|^2 / 2; ``jacobian`` is r's, (B, n, n).
 
-    A start leaves the batch at |r|_inf < tolerance (1 + |x|_inf), at a minimum, or when no step helps. Steps are no longer than ``radius``; a
-    longer Newton step says that K is nearly singular, and the damped one is taken. Roots are then polished to rounding.
+    A start leaves the batch at |r|_inf < tolerance (1 + |x|_inf) (or 8 roundings of |K|, if that is more), at a minimum, or when no step helps.
+    Steps are no longer than ``radius``; a longer Newton step says that K is nearly singular, and the damped one is taken. Roots are then polished
+    to rounding.
     Cost O(B n^3) an iteration (Nocedal and Wright 2006, chapters 10 and 11).
     """
     B, n = starts.shape
@@ -47,13 +49,18 @@ def _solve(residual: Function, jacobian: Function, x: Tensor, radius: float, tol
     state = torch.full((len(x),), STALLED)
     active = torch.isfinite(r).all(-1)
     for _ in range(n_iterations):
-        done = active & (_size(r) < tolerance * (1 + _size(x)))
-        state[done] = ROOT
-        active &= ~done
         at = active.nonzero()[:, 0]
         if not len(at):
             break
-        K, r0, x0, mu = jacobian(x[at]), r[at], x[at], damping[at]
+        K = jacobian(x[at])
+        # of a steep map no more can be asked than what rounding of x leaves
+        done = _size(r[at]) < (ROUNDING * _norm(K)).clamp_min(tolerance) * (1 + _size(x[at]))
+        state[at[done]] = ROOT
+        active[at[done]] = False
+        at, K = at[~done], K[~done]
+        if not len(at):
+            continue
+        r0, x0, mu = r[at], x[at], damping[at]
         g = (K.mT @ r0[..., None])[..., 0]
         flat = g.norm(dim=-1) <= FLAT * r0.norm(dim=-1)
         step, newton = _steps(K, r0, g, mu, radius)
@@ -113,14 +120,23 @@ def newton_errors(jacobian: Function, x: np.ndarray, r: np.ndarray) -> tuple[np.
     """How far the root may lie from x, |K^-1| (|r| + rounding), and |K^-1| itself (Frobenius), each (B,); inf where K is singular."""
     n = x.shape[1]
     size = max(1, ENTRIES // (n * n))
-    norms = []
+    norms, sizes = [], []
     for i in range(0, len(x), size):
-        inverse, failed = torch.linalg.inv_ex(jacobian(torch.tensor(x[i : i + size])).detach())
+        K = jacobian(torch.tensor(x[i : i + size])).detach()
+        sizes.append(_norm(K).numpy())
+        inverse, failed = torch.linalg.inv_ex(K)
         norm = torch.linalg.matrix_norm(inverse)
         norms.append(torch.where((failed != 0) | ~torch.isfinite(norm), torch.inf, norm).numpy())
-    inverse_norm = np.concatenate(norms) if norms else np.zeros(0)
-    rounding = 4 * np.finfo(float).eps * (1 + np.abs(x).max(-1)) * np.sqrt(n) if len(x) else np.zeros(0)
+    if not len(x):
+        return np.zeros(0), np.zeros(0)
+    inverse_norm = np.concatenate(norms)
+    rounding = ROUNDING * (1 + np.concatenate(sizes)) * (1 + np.abs(x).max(-1)) * np.sqrt(n)
     return inverse_norm * (np.linalg.norm(r, axis=-1) + rounding), inverse_norm
+
+
+def _norm(K: Tensor) -> Tensor:
+    """Largest row sum, which bounds |K x|_inf."""
+    return K.abs().sum(-1).amax(-1)
 
 
 def _size(x: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ import torch
 from dynrnn.analysis.smooth.system import SmoothMap
 from dynrnn.errors import ArgumentError
 
-FAR = 1e4                    # a state beyond is on its way to infinity
+EARLY = 10                   # steps that count as transient
+NEAR, FAR = 10.0, 1e4                    # units of the starts; a state beyond FAR is on its way to infinity
 
 
 @dataclass(frozen=True)
@@ -24,18 +25,22 @@ class Starts:
 
 
 def draw_starts(map: SmoothMap, n: int, rng: np.random.Generator, *, n_orbits: int = 32, n_steps: int = 400) -> Starts:
-    """Half of the starts are states of orbits from standard normal states, with noise; half are uniform in a box of twice their range."""
+    """Half of the starts are states of orbits from standard normal states, early ones as often as late ones on a scale of ln t, with noise of
+    many sizes; half are uniform in a box of twice the range of transients and long-run states."""
     M = map.dim
     orbits = iterate(map, rng.standard_normal((n_orbits, M)), n_steps)
-    pool = orbits.reshape(-1, M)
-    pool = pool[np.isfinite(pool).all(-1)]
-    low, high = np.quantile(pool, [0.01, 0.99], axis=0)                             # escaping states are few, but far
-    centre = (low + high) / 2
-    # a direction in which all orbits have come to rest still needs a range to search
-    half = np.maximum((high - low) / 2, 0.1 * max(float((high - low).max()) / 2, 0.1))
-    inside = pool[(np.abs(pool - centre) <= 2 * half).all(-1)]
-    near = inside[rng.integers(len(inside), size=n // 2)] if len(inside) else np.broadcast_to(centre, (n // 2, M))
-    near = near + 0.1 * half * rng.standard_normal(near.shape)
+    # of an orbit to infinity only its beginning tells where to look
+    escaping = np.isnan(orbits[:, -1:]).any(-1)
+    usable = np.isfinite(orbits).all(-1) & ~(escaping & (np.nan_to_num(np.abs(orbits).max(-1), nan=np.inf) > NEAR))
+    which, when = np.nonzero(usable)
+    early = when < EARLY
+    ranges = [np.quantile(orbits[which[at], when[at]], [0.01, 0.99], axis=0) for at in (early, ~early) if at.any()]
+    low, high = np.min(ranges, axis=(0, 1)), np.max(ranges, axis=(0, 1))
+    centre, half = (low + high) / 2, (high - low) / 2
+    weight = 1 / (1 + when)
+    picks = rng.choice(len(when), size=n // 2, p=weight / weight.sum())
+    near = orbits[which[picks], when[picks]]
+    near = near + half * 10 ** rng.uniform(-3, -0.5, (len(near), 1)) * rng.standard_normal(near.shape)
     wide = centre + 2 * half * rng.uniform(-1, 1, (n - n // 2, M))
     return Starts(np.concatenate([near, wide]), orbits, np.stack([centre - 2 * half, centre + 2 * half]))
 

@@ -34,7 +34,7 @@ def test_the_jacobian_of_shooting_is_that_of_its_residual():
     for k in (1, 2, 5):
         residual, jacobian = shooting(map, k)
         x = torch.randn(3, 2 * k, dtype=torch.float64, generator=torch.Generator().manual_seed(k))
-        expected = torch.stack([torch.autograd.functional.jacobian(lambda row: residual(row[None])[0], row) for row in x])
+        expected = torch.stack([torch.autograd.functional.jacobian(lambda row, f=residual: f(row[None])[0], row) for row in x])
         assert torch.allclose(jacobian(x), expected, rtol=0, atol=1e-13)
 
 

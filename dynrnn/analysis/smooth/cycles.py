@@ -36,12 +36,12 @@ def smooth_cycles(
     n_starts : seeds a period and round; a half are near recurrences of long orbits, a quarter any stretches of them, a quarter independent points
         of a box of twice the orbits' range. Up to 4 rounds, until every cycle was hit more than once.
 
-    Returns a dataset with dims fit, cycle, point, latent, mode (padded, ``valid``), sorted by period:
-        period (minimal); location (point, latent) in the order of the orbit, from its lexicographically smallest point; multiplier (mode) of J
-        round the cycle, largest modulus first, with all that ``stability.describe`` says (time_constant and frequency in time of dt);
-        index = sign det(I - J round the cycle), 0 where a multiplier is 1 within 1e-6; residual, the largest |F(x_i) - x_{i+1}|; error, the
-        bound of Newton's error; hits.
-    and per fit: complete (always False), n_unseen (Chao's estimate of cycles that no start met, summed over periods), status.
+    Returns a dataset with dims fit, cycle, phase, latent, mode (padded, ``valid``), sorted by period:
+        period (minimal); location (phase, latent) in the order of the orbit, from its lexicographically smallest point; multiplier (mode) of J
+        round the cycle, largest modulus first, cut at e^700, its log_modulus, which is not, with all that ``stability.describe`` says
+        (time_constant and frequency in time of dt); index = sign det(I - J round the cycle), 0 where a multiplier is 1 within 1e-6; residual,
+        the largest |F(x_i) - x_{i+1}|; error, the bound of Newton's error; hits.
+    and per fit and period: complete (always False), n_unseen (Chao's estimate of cycles that no start met; NaN where none was met); status (fit).
 
     Method: Newton's iteration with the damping of Levenberg and Marquardt on all points of a cycle at once (multiple shooting; Deuflhard 2011,
     Newton Methods for Nonlinear Problems, chapter 7). Roots are certified by the bound of Newton's error, |K^-1| (|r| + rounding) with the
@@ -65,31 +65,31 @@ def smooth_cycles(
             rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(fit),)))
             found = _search(map, wanted, rng, None if own is None else own[f], n_starts)
         rows.append(found)
-        each = [unseen(np.array([row["hits"] for row in found if row["period"] == k])) for k in wanted]
-        n_unseen.append(math.nan if map is None else float(np.nansum(each)))
+        n_unseen.append([unseen(np.array([row["hits"] for row in found if row["period"] == k])) for k in wanted])
     M, nan = maps.dim, math.nan
     columns: dict[str, Column] = {
         "period": ({}, 0, "minimal period"),
-        "location": ({"point": max(wanted), "latent": M}, nan, "states of the cycle"),
+        "location": ({"phase": max(wanted), "latent": M}, nan, "states of the cycle"),
         "multiplier": ({"mode": M}, complex(nan, nan), "multipliers of the whole period"),
+        "log_modulus": ({"mode": M}, nan, "logarithm of the multiplier's modulus"),
         "index": ({}, 0, "sign of det(I - J) with J of the whole period"),
         "residual": ({}, nan, "largest component of what a step misses the next point by"),
         "error": ({}, nan, "bound of Newton's error of the points together"),
         "hits": ({}, 0, "starts that ended here"),
     }
     out = padded(rows, "cycle", columns, maps.fit)
-    out["period"].attrs["units"] = "steps"
+    out["period"].attrs["units"], out["log_modulus"].attrs["units"] = "steps", "nat / period"
     out.update(describe(out["multiplier"], maps.dt))
     steps = out["period"].where(out["valid"])
-    out["time_constant"] = (out["time_constant"] * steps).assign_attrs(out["time_constant"].attrs)
+    with np.errstate(divide="ignore"):
+        time_constant = -maps.dt * steps / out["log_modulus"]
+    out["time_constant"] = time_constant.where(out["log_modulus"] != 0, np.inf).where(out["valid"]).assign_attrs(out["time_constant"].attrs)
     out["frequency"] = (out["frequency"] / steps).assign_attrs(out["frequency"].attrs)
-    per_fit = {
-        "complete": (np.zeros(len(rows), dtype=bool), "whether these are all, which a search never knows"),
-        "n_unseen": (np.array(n_unseen), "estimate of cycles that no start met"),
-        "status": (maps.status, "what could be done"),
-    }
-    for name, (values, says) in per_fit.items():
-        out[name] = (("fit",), values, {"long_name": says})
+    out = out.assign_coords(cycle_period=np.array(wanted))
+    each = ("fit", "cycle_period")
+    out["complete"] = (each, np.zeros((len(rows), len(wanted)), dtype=bool), {"long_name": "whether these are all, which a search never knows"})
+    out["n_unseen"] = (each, np.array(n_unseen), {"long_name": "estimate of cycles that no start met", "units": "1"})
+    out["status"] = (("fit",), maps.status, {"long_name": "what could be done"})
     return out.assign_attrs(route="smooth", periods=wanted, n_starts=n_starts, random_state=seed, dt=maps.dt)
 
 
@@ -171,8 +171,11 @@ def _row(map: SmoothMap, cycle: np.ndarray, residual: float, error: float, hits:
         product = J @ product
         size = float(np.abs(product).max()) or 1.0
         product, scale = product / size, scale + math.log(size)
-    mu = sorted_multipliers(product[None])[0] * math.exp(min(scale, 700.0))
+    mu = sorted_multipliers(product[None])[0]
+    with np.errstate(divide="ignore"):
+        log = np.log(np.abs(mu)) + scale
+    mu = mu * math.exp(min(scale, 700.0))
     index = 0 if (np.abs(mu - 1) <= TOLERANCE).any() else (-1) ** int(((mu.imag == 0) & (mu.real > 1)).sum())
     return {
-        "period": len(cycle), "location": cycle, "multiplier": mu, "index": index, "residual": residual, "error": error, "hits": hits,
+        "period": len(cycle), "location": cycle, "multiplier": mu, "log_modulus": log, "index": index, "residual": residual, "error": error, "hits": hits,
     }

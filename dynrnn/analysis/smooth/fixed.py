@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynrnn.analysis.smooth.search import Found, search
+from dynrnn.analysis.smooth.search import FIXED_POINT, Found, search
 from dynrnn.analysis.smooth.starts import given_starts
 from dynrnn.analysis.smooth.system import smooth_maps
 from dynrnn.analysis.smooth.tables import Column, padded
@@ -43,7 +43,7 @@ def smooth_fixed_points(
                        (NaN without).
     and per fit: complete (always False: a search proves nothing about what it did not meet), index_sum, degree (what index_sum of all fixed
     points must be where F(z) - A z is bounded and 1 is no eigenvalue of A: sign det(I - A); else NaN), n_unseen (Chao's estimate of fixed
-    points that no start met; NaN where none was met), n_starts, status.
+    points that no start met; NaN where none was met), n_fixed_points, n_starts, method, status.
 
     Method: Sussillo and Barak 2013 (Neural Comput. 25:626): descent of q by Adam, each start by itself, then Newton with the damping of Levenberg
     and Marquardt; equal roots are found by the bound of Newton's error, never by rounding. Cost O(n_starts M^3) an iteration, up to 100.
@@ -85,6 +85,8 @@ def smooth_fixed_points(
     out = padded([fit.rows for fit in found], "fixed_point", columns, maps.fit)
     out.update(describe(out["eigenvalue"], maps.dt))
     per_fit = {
+        "n_fixed_points": ((out["kind"] == FIXED_POINT).sum("fixed_point").values, "fixed points that were found"),
+        "method": (np.full(len(found), "smooth"), "route that was taken"),
         "complete": (np.zeros(len(found), dtype=bool), "whether these are all, which a search never knows"),
         "index_sum": (np.array([fit.index_sum for fit in found]), "sum of the fixed points' indices"),
         "degree": (np.array([nan if map is None else map.degree for map in maps.maps]), "sum of the indices of all fixed points"),

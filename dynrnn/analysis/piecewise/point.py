@@ -110,12 +110,8 @@ def deepest(G: np.ndarray, h: np.ndarray, length: np.ndarray) -> tuple[np.ndarra
 
 
 def region_exists(map: PiecewiseLinearMap, word: np.ndarray) -> bool:
-    """Whether any state has this word, its planes apart."""
+    """Whether any state has this word, as far as units that drive something go."""
     length = np.linalg.norm(map.W2, axis=1)
-    if (word != (map.h2 > 0))[length == 0].any():
-        return False
-    side, real = np.where(word, 1.0, -1.0), length > 0
+    side, real = np.where(word, 1.0, -1.0), (length > 0) & map.W1.any(0)
     found = deepest(-(side[:, None] * map.W2)[real], (side * map.h2)[real], length[real])
     return found is not None and found[1] > 0
-
-

@@ -1,0 +1,121 @@
+"""Fixed points where regions are too many to go through: restarts that follow virtual solutions.
+
+From a random word the region's solution is computed. If it lies in its region it is a fixed point; else the region that it does lie in is next.
+A walk that comes back to a region flips a random part of the units that disagree there, as a principal pivot of the complementarity
+problem would. After Eisenmann, Monfared, Goering & Durstewitz 2023 (SCYFI, arXiv:2310.17561). Solutions are kept by region, so that no region is solved twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from dynrnn.analysis.piecewise.candidates import Candidates
+from dynrnn.analysis.piecewise.reduced import Reduced
+
+MAX_STEPS = 100                           # regions of one walk
+BATCH = 256                               # walks at a time
+MAX_KEPT = 200_000                        # regions whose solution is remembered
+LOOSE = 1e-8
+
+
+class _Regions:
+    """Solves regions in batches and remembers where each one's solution lies."""
+
+    def __init__(self, reduced: Reduced, n_virtual: int):
+        self.reduced, self.n_virtual = reduced, n_virtual
+        self.next: dict[bytes, bytes | None] = {}                                   # itself for a fixed point, None for a singular region
+        self.found = Candidates(degree=np.nan)
+        self.nearest: list[tuple[float, bytes]] = []
+
+    def solve(self, words: list[bytes]) -> None:
+        new = [word for word in dict.fromkeys(words) if word not in self.next]
+        if not new:
+            return
+        if len(self.next) > MAX_KEPT:
+            self.next.clear()
+        p, H, n = self.reduced, self.reduced.n_units, len(self.reduced.g)
+        bits = np.frombuffer(b"".join(new), dtype=bool).reshape(-1, H)
+        B = p.B0 - (p.G * bits[:, None, :]) @ p.U
+        b = p.g + (bits * p.o) @ p.G.T
+        sound = np.linalg.cond(B) < 1e12 if n else np.ones(len(bits), bool)
+        x = np.zeros_like(b)
+        x[sound] = np.linalg.solve(B[sound], b[sound][..., None])[..., 0]
+        y = x @ p.U.T + p.o
+        outside = np.where(bits, -y, y).max(-1, initial=0)
+        near = LOOSE * (np.abs(x).max(-1, initial=0) + np.abs(p.o).max(initial=0))
+        real = sound & (outside <= near)
+        self.found.add(bits[real])
+        self.found.add_singular(bits[~sound], np.ones(int((~sound).sum()), bool))
+        self.found.n_candidates += len(new)
+        for i, word in enumerate(new):
+            self.next[word] = None if not sound[i] else word if real[i] else (y[i] > 0).tobytes()
+        if self.n_virtual:
+            own = [(float(outside[i]), new[i]) for i in np.flatnonzero(sound & ~real)]
+            self.nearest = sorted({*self.nearest, *own})[: self.n_virtual]
+
+
+def search_words(reduced: Reduced, n_starts: int, n_virtual: int, rng: np.random.Generator) -> tuple[Candidates, Counter]:
+    """Words of the fixed points found, and how many walks ended at each. Cost O(n_starts steps (n^2 H + n^3)), memory O(BATCH n (n + H))."""
+    regions, hits = _Regions(reduced, n_virtual), Counter()
+    for start in range(0, n_starts, BATCH):
+        words = [word.tobytes() for word in _starts(reduced, min(BATCH, n_starts - start), rng)]
+        visited: list[set[bytes]] = [set() for _ in words]
+        active = list(range(len(words)))
+        for _ in range(MAX_STEPS):
+            if not active or regions.found.full:
+                break
+            regions.solve([words[i] for i in active])
+            going = []
+            for i in active:
+                word = words[i]
+                following = regions.next[word]
+                if following == word:
+                    hits[word] += 1
+                    continue
+                visited[i].add(word)
+                if following is None:
+                    following = (rng.random(reduced.n_units) < 0.5).tobytes()
+                elif following in visited[i]:
+                    following = _flipped(word, following, rng)
+                words[i] = following
+                going.append(i)
+            active = going
+    regions.found.virtual = [np.frombuffer(word, dtype=bool) for _, word in regions.nearest]
+    return regions.found, hits
+
+
+def _flipped(word: bytes, other: bytes, rng: np.random.Generator) -> bytes:
+    """``word`` with some of the units turned in which ``other`` differs, at least one."""
+    bits = np.frombuffer(word, dtype=bool)
+    differ = np.flatnonzero(bits != np.frombuffer(other, dtype=bool))
+    turn = differ[rng.random(len(differ)) < 0.5]
+    out = bits.copy()
+    out[turn if len(turn) else rng.choice(differ, 1)] ^= True
+    return out.tobytes()
+
+
+def _starts(reduced: Reduced, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Half the words at random, a quarter of random states of many sizes, a quarter met on orbits of the map from such states."""
+    H, map = reduced.n_units, reduced.map
+    words = rng.random((n, H)) < rng.random((n, 1))
+    size = 10 ** rng.uniform(-1, 1, (n, 1)) * max(1.0, float(np.abs(map.h1).max(initial=0)), float(np.abs(map.h2).max(initial=0)))
+    z = size * rng.standard_normal((n, map.latent_dim))
+    steps = np.where(np.arange(n) % 4 == 3, rng.integers(1, 100, n), 0)
+    for t in range(int(steps.max(initial=0))):
+        with np.errstate(over="ignore", invalid="ignore"):
+            moved = map.step(z)
+        z = np.where(((t < steps) & (np.abs(moved).max(-1) < 1e100))[:, None], moved, z)
+    from_states = map.words(z)[:, reduced.units] ^ reduced.base
+    return np.where((np.arange(n) % 4 >= 2)[:, None], from_states, words)
+
+
+def unseen(hits: Counter) -> float:
+    """Chao's lower bound on the number of objects that no walk ended at, f1 (f1 - 1) / 2 (f2 + 1) (Chao 1987, Biometrics 43, 783; bias-corrected).
+
+    >>> unseen(Counter(a=1, b=1, c=5))
+    1.0
+    """
+    once, twice = (sum(n == k for n in hits.values()) for k in (1, 2))
+    return once * (once - 1) / (2 * (twice + 1))

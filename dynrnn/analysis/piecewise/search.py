@@ -2,7 +2,8 @@
 
 From a random word the region's solution is computed. If it lies in its region it is a fixed point; else the region that it does lie in is next.
 A walk that comes back to a region flips a random part of the units that disagree there, as a principal pivot of the complementarity
-problem would. After Eisenmann, Monfared, Goering & Durstewitz 2023 (SCYFI, arXiv:2310.17561). Solutions are kept by region, so that no region is solved twice.
+problem would. After Eisenmann, Monfared, Goering & Durstewitz 2023 (SCYFI, arXiv:2310.17561). Solutions are kept by region, so that no region is
+solved twice. From the fixed point where a walk ends, or from a random state where it ends nowhere, a curve leads to others (paths.py).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections import Counter
 import numpy as np
 
 from dynrnn.analysis.piecewise.candidates import Candidates
+from dynrnn.analysis.piecewise.paths import MAX_STEPS as MAX_CROSSINGS
+from dynrnn.analysis.piecewise.paths import follow
 from dynrnn.analysis.piecewise.reduced import Reduced
 
 MAX_STEPS = 100                           # regions of one walk
@@ -29,6 +32,11 @@ class _Regions:
         self.found = Candidates(degree=np.nan)
         self.nearest: list[tuple[float, bytes]] = []
 
+    def system(self, bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """B (n, r, r) and b (n, r, 1) of regions."""
+        p = self.reduced
+        return p.B0 - (p.G * bits[:, None, :]) @ p.U, (p.g + (bits * p.o) @ p.G.T)[..., None]
+
     def solve(self, words: list[bytes]) -> None:
         new = [word for word in dict.fromkeys(words) if word not in self.next]
         if not new:
@@ -37,11 +45,10 @@ class _Regions:
             self.next.clear()
         p, H, n = self.reduced, self.reduced.n_units, len(self.reduced.g)
         bits = np.frombuffer(b"".join(new), dtype=bool).reshape(-1, H)
-        B = p.B0 - (p.G * bits[:, None, :]) @ p.U
-        b = p.g + (bits * p.o) @ p.G.T
+        B, b = self.system(bits)
         sound = np.linalg.cond(B) < 1e12 if n else np.ones(len(bits), bool)
-        x = np.zeros_like(b)
-        x[sound] = np.linalg.solve(B[sound], b[sound][..., None])[..., 0]
+        x = np.zeros((len(bits), n))
+        x[sound] = np.linalg.solve(B[sound], b[sound])[..., 0]
         y = x @ p.U.T + p.o
         outside = np.where(bits, -y, y).max(-1, initial=0)
         near = LOOSE * (np.abs(x).max(-1, initial=0) + np.abs(p.o).max(initial=0))
@@ -57,12 +64,12 @@ class _Regions:
 
 
 def search_words(reduced: Reduced, n_starts: int, n_virtual: int, rng: np.random.Generator) -> tuple[Candidates, Counter]:
-    """Words of the fixed points found, and how many walks ended at each. Cost O(n_starts steps (n^2 H + n^3)), memory O(BATCH n (n + H))."""
+    """Words of the fixed points found, and how many walks, each with its curve, came by each. Cost O(n_starts steps (n^2 H + n^3)), memory O(BATCH n (n + H))."""
     regions, hits = _Regions(reduced, n_virtual), Counter()
     for start in range(0, n_starts, BATCH):
         words = [word.tobytes() for word in _starts(reduced, min(BATCH, n_starts - start), rng)]
         visited: list[set[bytes]] = [set() for _ in words]
-        active = list(range(len(words)))
+        active, ended = list(range(len(words))), [b""] * len(words)
         for _ in range(MAX_STEPS):
             if not active or regions.found.full:
                 break
@@ -72,7 +79,7 @@ def search_words(reduced: Reduced, n_starts: int, n_virtual: int, rng: np.random
                 word = words[i]
                 following = regions.next[word]
                 if following == word:
-                    hits[word] += 1
+                    ended[i] = word
                     continue
                 visited[i].add(word)
                 if following is None:
@@ -82,8 +89,31 @@ def search_words(reduced: Reduced, n_starts: int, n_virtual: int, rng: np.random
                 words[i] = following
                 going.append(i)
             active = going
+        for word in ended:
+            hits.update(_along_curve(regions, word, rng))
     regions.found.virtual = [np.frombuffer(word, dtype=bool) for _, word in regions.nearest]
     return regions.found, hits
+
+
+def _along_curve(regions: _Regions, word: bytes, rng: np.random.Generator) -> set[bytes]:
+    """Fixed points on one curve, in both directions: through the one in ``word``, or through a random state if that is empty."""
+    p = regions.reduced
+    n, H = len(p.g), p.n_units
+    met = np.empty((MAX_CROSSINGS, H), dtype=bool)
+    if word:
+        bits, mu, w = np.frombuffer(word, dtype=bool).copy(), 0.0, rng.standard_normal(n)
+        x = np.linalg.solve(*regions.system(bits[None]))[0, :, 0]
+    else:
+        x, mu = 10 ** rng.uniform(-1, 1) * rng.standard_normal(n) * max(1.0, np.abs(p.g).max(initial=0)), 1.0
+        bits = p.U @ x + p.o > 0
+        B, b = regions.system(bits[None])
+        w = B[0] @ x - b[0, :, 0]
+    out = {word} if word else set()
+    for direction in (1.0, -1.0):
+        count = follow(p.B0, p.G, p.U, p.o, p.g, bits, x, w, mu, direction, MAX_CROSSINGS, met)
+        out |= {one.tobytes() for one in met[:count]}
+    regions.found.add(np.frombuffer(b"".join(out), dtype=bool).reshape(-1, H))
+    return out
 
 
 def _flipped(word: bytes, other: bytes, rng: np.random.Generator) -> bytes:

@@ -67,7 +67,7 @@ def fixed_points(
     >>> from dynrnn.analysis import fixed_points
     >>> tent = (np.diag([2.0]), [[-4.0]], [[1.0]], [0.0], [-0.5])
     >>> found = fixed_points(tent, n_virtual=0)
-    >>> found.location.values.ravel().round(12).tolist(), found.stability.values.ravel().tolist(), found.index.values.ravel().tolist()
+    >>> abs(found.location.values.ravel().round(12)).tolist(), found.stability.values.ravel().tolist(), found.index.values.ravel().tolist()
     ([0.0, 0.666666666667], ['source', 'source'], [-1, 1])
     """
     if route is not None and route not in ROUTES:

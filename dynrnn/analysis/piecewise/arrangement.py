@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 from math import comb
+from typing import no_type_check
 
 import numpy as np
 from numba import njit
@@ -115,7 +116,7 @@ def count_regions(map: PiecewiseLinearMap, *, limit: int = 10**8) -> int:
     """
     reduced = reduce(map)
     H, r = reduced.n_units, reduced.rank
-    if H <= r:
+    if r >= H:
         return 2**H
     if (size := n_edges(H, r)) > limit:
         raise ArgumentError(
@@ -128,6 +129,7 @@ def count_regions(map: PiecewiseLinearMap, *, limit: int = 10**8) -> int:
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _begin(tight, start, slope, parallel, word, times, order):
     """The word far back on a line, tight units off, and the crossings in order: returns how many."""
     n = 0
@@ -148,6 +150,7 @@ def _begin(tight, start, slope, parallel, word, times, order):
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _count(tight, start, slope, parallel, keys, table):
     H, n_tight = start.shape[1], tight.shape[1]
     word, times, order = np.empty(H, np.bool_), np.empty(H), np.empty(H, np.int64)
@@ -180,6 +183,7 @@ def _count(tight, start, slope, parallel, keys, table):
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _flip(B, b, G, U, o, i, side, n):
     """Unit ``i`` goes on (side 1) or off (side -1)."""
     for p in range(n):
@@ -189,6 +193,7 @@ def _flip(B, b, G, U, o, i, side, n):
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _walk(
     B0, G, U, o, g, shift, tight, start, slope, at, parallel, loose, keys,
     real, singular, possible, infinite, signs, distance, virtual, hashes, counts, a, rhs,

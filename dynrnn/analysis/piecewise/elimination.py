@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import no_type_check
+
 import numpy as np
 from numba import njit
 
@@ -10,6 +12,7 @@ MISMATCH = 1e-6                           # of the largest right side: a singula
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def solve_two(a, b, n):
     """Solve a x = b in place for the two columns of b; a (n, n), b (n, 2), leading parts of larger buffers, partial pivoting.
 
@@ -60,6 +63,7 @@ def solve_two(a, b, n):
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def keep_nearest(distance, words, hashes, at, word, key):
     """Put a word at this distance among the nearest ones, unless it is there; distance (n,) starts as inf. ``at`` is where the furthest lies."""
     for i in range(len(distance)):

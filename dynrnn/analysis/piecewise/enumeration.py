@@ -6,10 +6,10 @@ import itertools
 
 import numpy as np
 
+from dynrnn.analysis.piecewise.all_words import enumerate_words, n_words
 from dynrnn.analysis.piecewise.arrangement import enumerate_arrangement, n_edges
 from dynrnn.analysis.piecewise.candidates import Candidates
 from dynrnn.analysis.piecewise.reduced import Reduced
-from dynrnn.analysis.piecewise.words import enumerate_words, n_words
 
 WORDS, ARRANGEMENT = "words", "arrangement"
 MAX_WORD_UNITS = 62                       # bits of one integer

@@ -59,7 +59,7 @@ def examine(map: PiecewiseLinearMap, word: np.ndarray, tolerance: float = TOLERA
         return FixedPoint(z, word, index, -float(outside), float(np.abs(_residual(map, word, z)).max()), np.zeros(len(y), bool), virtual=True)
     # units that no state moves across their plane are no border; on one, the side is a convention
     word, border = word & ~tight, tight & map.W2.any(1)
-    return FixedPoint(z, word, index, float(map.margins(z)), float(np.abs(map.step(z) - z).max()), border)
+    return FixedPoint(z, word, index, float(map.margins(z[None])[0]), float(np.abs(map.step(z) - z).max()), border)
 
 
 def _residual(map: PiecewiseLinearMap, word: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -97,7 +97,7 @@ def _continuum(map, word, tolerance, left, size, right, flat, c) -> FixedPoint |
         return None
     z = z0 + N @ found[0]
     word = np.where(bound, word, map.words(z)) & ~border
-    return FixedPoint(z, word, 0, float(map.margins(z)), float(np.abs(map.step(z) - z).max()), border, CONTINUUM, N.shape[1])
+    return FixedPoint(z, word, 0, float(map.margins(z[None])[0]), float(np.abs(map.step(z) - z).max()), border, CONTINUUM, N.shape[1])
 
 
 def deepest(G: np.ndarray, h: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, float] | None:

@@ -3,7 +3,7 @@
 From a random word the region's solution is computed. If it lies in its region it is a fixed point; else the region that it does lie in is next.
 A walk that comes back to a region flips a random part of the units that disagree there, as a principal pivot of the complementarity
 problem would. After Eisenmann, Monfared, Goering & Durstewitz 2023 (SCYFI, arXiv:2310.17561). Solutions are kept by region, so that no region is
-solved twice. From the fixed point where a walk ends, or from a random state where it ends nowhere, a curve leads to others (paths.py).
+solved twice. From the fixed point where a walk ends, or from a random state where it ends nowhere, a curve leads to others (curves.py).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections import Counter
 import numpy as np
 
 from dynrnn.analysis.piecewise.candidates import Candidates
-from dynrnn.analysis.piecewise.paths import MAX_STEPS as MAX_CROSSINGS
-from dynrnn.analysis.piecewise.paths import follow
+from dynrnn.analysis.piecewise.curves import MAX_STEPS as MAX_CROSSINGS
+from dynrnn.analysis.piecewise.curves import follow
 from dynrnn.analysis.piecewise.reduced import Reduced
 
 MAX_STEPS = 100                           # regions of one walk

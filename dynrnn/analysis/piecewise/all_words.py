@@ -7,6 +7,8 @@ y_off follows. Cost O(2^H (H / 2)^3), memory O(H^2) and the fixed points.
 
 from __future__ import annotations
 
+from typing import no_type_check
+
 import numpy as np
 from numba import njit
 
@@ -48,6 +50,7 @@ def _bits(codes: np.ndarray, H: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def _search(S, r, at_infinity, start, stop, loose, real, singular, possible, distance, virtual, hashes, counts):
     H = len(r)
     a, b = np.empty((H, H)), np.empty((H, 2))

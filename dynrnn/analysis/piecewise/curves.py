@@ -7,6 +7,8 @@ System Technical Journal 44, 1605; Eaves 1976, Mathematical Programming Study on
 
 from __future__ import annotations
 
+from typing import no_type_check
+
 import numpy as np
 from numba import njit
 
@@ -15,6 +17,7 @@ REFRESH = 50                              # crossings between two inversions fro
 
 
 @njit(cache=True, nogil=True)
+@no_type_check
 def follow(B0, G, U, o, g, start, x, w, mu, direction, max_steps, met):
     """Follow the curve from ``x`` in region ``start`` (bits) at ``mu``, first with growing mu if ``direction`` is 1, with falling mu if it is -1.
 

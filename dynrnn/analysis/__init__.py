@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-# Every public name and the module of this package that it lives in; modules load on first use. No module bears a public name: loading it would hide the function.
+# Every public name and the module of this package that it lives in; modules load on first use.
+# No module bears a public name: loading it would put the module in the function's place.
 _PUBLIC = {
     "fixed_points": "_fixed_points",
     "count_regions": "piecewise.arrangement",

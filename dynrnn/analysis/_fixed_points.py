@@ -48,8 +48,9 @@ def fixed_points(
     one step), what :func:`dynrnn.analysis.stability.describe` says of them, ``transient_growth`` (largest norm of a power up to 100 steps;
     inf with a multiplier outside the unit circle, NaN for virtual ones), ``index`` (sign det(I - J); the degree of the map around it for one on a
     switching plane; 0 if it is not isolated or not known), ``margin`` (distance to the next switching plane, negative for virtual ones: how far outside),
-    ``residual`` (largest entry of f(z) - z, for virtual ones with their own region's map), ``virtual`` (the region's solution lies outside it: no fixed point, but may become one), ``kind``
-    ('point' or 'continuum': one point and ``dimension`` of a set within the region), ``on_border``, ``valid`` (the row holds an object).
+    ``residual`` (largest entry of f(z) - z, for virtual ones with their own region's map), ``virtual`` (the region's solution lies outside
+    it: no fixed point, but may become one), ``kind`` ('point' or 'continuum': one point and ``dimension`` of a set within the region),
+    ``on_border``, ``valid`` (the row holds an object, virtual ones included).
     Per fit: ``n_fixed_points`` (real ones), ``complete``, ``method``, ``n_candidates`` (regions solved, repeated ones included), ``index_sum``
     (real ones), ``degree`` (what the sum must be; NaN if unknown), ``n_unseen`` (estimate; 0 if complete), ``resolution`` and ``status``.
 
@@ -96,7 +97,8 @@ def _route(reduced: Reduced, route: str | None, limit: int) -> str:
         return SEARCH
     if route == ARRANGEMENT and ARRANGEMENT not in possible:
         raise ArgumentError(
-            f"route='arrangement' needs more switching planes than dimensions, here {reduced.n_units} planes in {reduced.rank}: every word is a region. Use route='words'."
+            f"route='arrangement' needs more switching planes than dimensions, here {reduced.n_units} planes in "
+            f"{reduced.rank}: every word is a region. Use route='words'."
         )
     way, size = (route, possible[route]) if route in possible else size_of(reduced)
     if size <= limit and (way != WORDS or reduced.n_units <= MAX_WORD_UNITS):
@@ -124,7 +126,8 @@ def _dataset(maps: Maps, found: list[Found | None], model: Any) -> xr.Dataset:
         points, rows = one.points, slice(len(one.points))
         J = map.jacobians(np.array([point.word for point in points]))
         mu = sorted_multipliers(J)
-        order = np.lexsort((np.arange(len(points)), (np.abs(mu) > 1).sum(-1) * [not point.virtual for point in points], [point.virtual for point in points]))
+        virtual = np.array([point.virtual for point in points])
+        order = np.lexsort((np.arange(len(points)), (np.abs(mu) > 1).sum(-1) * ~virtual, virtual))
         points, J, mu = [points[i] for i in order], J[order], mu[order]
         location[k, rows], eigenvalue[k, rows] = [point.z for point in points], mu
         region[k, rows], kind[k, rows] = [point.word for point in points], [point.kind for point in points]
@@ -180,6 +183,7 @@ def _per_fit(maps: Maps, found: list[Found | None]) -> dict[str, tuple]:
     def each(name: str, empty: Any) -> np.ndarray:
         return np.array([empty if one is None else getattr(one, name) for one in found])
 
+    status = [said if one is None else one.status for said, one in zip(maps.status, found, strict=True)]
     return {
         "n_fixed_points": ("fit", each("n_real", 0), {"long_name": "real fixed points and continua", "units": "1"}),
         "complete": ("fit", each("complete", False), {"long_name": "these are all real ones"}),
@@ -189,5 +193,5 @@ def _per_fit(maps: Maps, found: list[Found | None]) -> dict[str, tuple]:
         "degree": ("fit", each("degree", np.nan).astype(float), {"long_name": "what the index sum must be; NaN where unknown", "units": "1"}),
         "n_unseen": ("fit", each("n_unseen", np.nan).astype(float), {"long_name": "estimated number of fixed points not found", "units": "1"}),
         "resolution": ("fit", each("resolution", np.nan).astype(float), {"long_name": "margin below which one may be missed", "units": "latent units"}),
-        "status": ("fit", np.array([s if one is None else one.status for s, one in zip(maps.status, found, strict=True)]).astype(str), {"long_name": "what was done"}),
+        "status": ("fit", np.array(status, dtype=str), {"long_name": "what was done"}),
     }

@@ -17,15 +17,12 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from dynrnn.analysis.piecewise.candidates import Candidates
-from dynrnn.analysis.piecewise.elimination import keep_nearest, solve_two
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.piecewise.reduced import Reduced, reduce
 from dynrnn.errors import ArgumentError
 
 MOVED = 1e-9                              # how far planes are moved, of the length scale of the arrangement
 PARALLEL = 1e-10                          # sine of an angle below which planes, or a plane and a line, count as parallel
-LOOSE = 1e-8
 LINES = 1024                              # lines of one compiled call, which bounds memory to O(LINES H)
 
 
@@ -48,38 +45,6 @@ def n_regions(n_units: int, rank: int) -> int:
 def length_scale(reduced: Reduced) -> float:
     """What is large for this arrangement: the furthest plane's distance from the origin, or the constant term where all pass through it."""
     return float(max(np.abs(reduced.o).max(initial=0), np.abs(reduced.g).max(initial=0)) or 1.0)
-
-
-def enumerate_arrangement(reduced: Reduced, n_virtual: int = 0, draw: int = 0) -> Candidates:
-    """Words of all fixed points that lie at least the planes' displacement inside their regions, the nearest virtual ones, and the degree.
-
-    ``draw`` numbers the perturbation. Solutions are those of the planes as they are, never of the moved ones.
-    """
-    H, r = reduced.n_units, reduced.rank
-    n = len(reduced.g)
-    keys = np.random.default_rng(1).integers(1, 2**63 - 1, H)
-    room = max(4096, 4 * (H + 2) * 2 ** (r - 1))
-    real, singular, infinite = (np.empty((room, H), np.bool_) for _ in range(3))
-    possible, signs = np.empty(room, np.bool_), np.empty(room, np.int64)
-    distance, virtual, hashes = np.full(n_virtual, np.inf), np.zeros((n_virtual, H), np.bool_), np.zeros(n_virtual, np.int64)
-    found, at_infinity = Candidates(), {}
-    for tight, start, slope in lines(reduced, draw):
-        at = 0
-        while at < len(tight) and not found.full:
-            counts = np.zeros(4, np.int64)                                          # real, singular, at infinity, candidates
-            at = _walk(
-                reduced.B0, reduced.G, reduced.U, reduced.o, reduced.g, reduced.shift, tight, start, slope, at, PARALLEL, LOOSE, keys,
-                real, singular, possible, infinite, signs, distance, virtual, hashes, counts, np.empty((n, n)), np.empty((n, 2)),
-            )
-            found.add(real[: counts[0]])
-            found.add_singular(singular[: counts[1]], possible[: counts[1]])
-            at_infinity |= {word.tobytes(): int(sign) for word, sign in zip(infinite[: counts[2]], signs)}
-            found.n_candidates += int(counts[3])
-    found.degree += sum(at_infinity.values()) * reduced.sign
-    if reduced.sign == 0:
-        found.degree = np.nan
-    found.set_virtual(virtual, distance)
-    return found
 
 
 def lines(reduced: Reduced, draw: int):
@@ -130,7 +95,7 @@ def count_regions(map: PiecewiseLinearMap, *, limit: int = 10**8) -> int:
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _begin(tight, start, slope, parallel, word, times, order):
+def begin(tight, start, slope, parallel, word, times, order):
     """The word far back on a line, tight units off, and the crossings in order: returns how many."""
     n = 0
     for i in range(len(start)):
@@ -157,7 +122,7 @@ def _count(tight, start, slope, parallel, keys, table):
     mask = np.uint64(len(table) - 1)
     new = 0
     for line in range(len(tight)):
-        n = _begin(tight[line], start[line], slope[line], parallel, word, times, order)
+        n = begin(tight[line], start[line], slope[line], parallel, word, times, order)
         a, b = np.uint64(1), np.uint64(1)                                           # of the empty word: a free slot is (0, 0)
         for i in range(H):
             if word[i]:
@@ -180,99 +145,3 @@ def _count(tight, start, slope, parallel, keys, table):
                         break
                     slot = (slot + np.uint64(1)) & mask
     return new
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def _flip(B, b, G, U, o, i, side, n):
-    """Unit ``i`` goes on (side 1) or off (side -1)."""
-    for p in range(n):
-        for q in range(n):
-            B[p, q] -= side * G[p, i] * U[i, q]
-        b[p] += side * G[p, i] * o[i]
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def _walk(
-    B0, G, U, o, g, shift, tight, start, slope, at, parallel, loose, keys,
-    real, singular, possible, infinite, signs, distance, virtual, hashes, counts, a, rhs,
-):
-    """Lines ``at``, at + 1, ... until the buffers might not hold another line; returns the next line."""
-    n, H, n_tight = len(g), len(o), tight.shape[1]
-    word, times, order = np.empty(H, np.bool_), np.empty(H), np.empty(H, np.int64)
-    B, b, size = np.empty((n, n)), np.empty(n), np.empty(H)
-    furthest = np.argmax(distance) if len(distance) else 0
-    for i in range(H):
-        size[i] = np.abs(U[i]).sum()
-    for line in range(at, len(tight)):
-        if max(counts[0], counts[1], counts[2]) + ((H + 1) << n_tight) > len(real):
-            return line
-        n_cross = _begin(tight[line], start[line], slope[line], parallel, word, times, order)
-        B[:], b[:], key = B0, g, 0
-        for i in range(H):
-            if word[i]:
-                _flip(B, b, G, U, o, i, 1.0, n)
-                key ^= keys[i]
-        for edge in range(n_cross + 1):
-            if edge:
-                i = order[edge - 1]
-                _flip(B, b, G, U, o, i, -1.0 if word[i] else 1.0, n)
-                word[i] = not word[i]
-                key ^= keys[i]
-            for pattern in range(1 << n_tight):
-                own = key
-                for p in range(n):
-                    for q in range(n):
-                        a[p, q] = B[p, q]
-                    rhs[p, 0], rhs[p, 1] = b[p], shift[p]
-                for j in range(n_tight):
-                    i = tight[line, j]
-                    word[i] = pattern >> j & 1 == 1
-                    if word[i]:
-                        own ^= keys[i]
-                        for p in range(n):
-                            for q in range(n):
-                                a[p, q] -= G[p, i] * U[i, q]
-                            rhs[p, 0] += G[p, i] * o[i]
-                counts[3] += 1
-                sign, has_solution = solve_two(a, rhs, n)
-                if sign == 0:
-                    singular[counts[1]] = word
-                    possible[counts[1]] = has_solution
-                    counts[1] += 1
-                    continue
-                scale = 0.0
-                for p in range(n):
-                    scale = max(scale, abs(rhs[p, 0]))
-                worst, real_one = 0.0, True
-                for i in range(H):
-                    y = o[i]
-                    for p in range(n):
-                        y += U[i, p] * rhs[p, 0]
-                    beyond = -y if word[i] else y
-                    if beyond > loose * (scale * size[i] + abs(o[i])):
-                        real_one = False
-                        worst = max(worst, beyond)
-                        if len(distance) == 0 or worst >= distance[furthest]:
-                            break
-                if real_one:
-                    real[counts[0]] = word
-                    counts[0] += 1
-                elif len(distance) and worst < distance[furthest]:
-                    furthest = keep_nearest(distance, virtual, hashes, worst, word, own)
-                at_infinity = True
-                for i in range(H):
-                    y = 0.0
-                    for p in range(n):
-                        y += U[i, p] * rhs[p, 1]
-                    if y > 0 if not word[i] else y < 0:
-                        at_infinity = False
-                        break
-                if at_infinity:
-                    infinite[counts[2]] = word
-                    signs[counts[2]] = sign
-                    counts[2] += 1
-            for j in range(n_tight):
-                word[tight[line, j]] = False
-    return len(tight)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 MAX_POINTS = 2**16                        # real fixed points of one map
-MAX_SINGULAR = 2**12                      # regions with singular I - J that are examined
+MAX_SINGULAR = 2**15                      # regions with singular I - J that are examined
 
 
 @dataclass

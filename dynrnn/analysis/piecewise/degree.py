@@ -1,9 +1,9 @@
 """Index sums: what the indices of all fixed points must add up to, and the index of one that lies on switching planes.
 
 The index of a fixed point is sign det(I - J). While no fixed point comes from or goes to infinity, the sum over all is the degree of z - f(z),
-which continuous changes of f leave as it is (Ortega & Rheinboldt 1970, Iterative Solution of Nonlinear Equations, chapter 6). If f(z) - A z is bounded it is
-sign det(I - A). Otherwise it is that of the map at infinity, z -> A z + W1 relu(W2 z), provided that this has no fixed point but 0; the fixed points of that map
-plus a generic vector are found along with those of f, since its cones are regions of f too.
+which continuous changes of f leave as it is (Ortega & Rheinboldt 1970, Iterative Solution of Nonlinear Equations, chapter 6). If f(z) - A z
+is bounded it is sign det(I - A). Otherwise it is that of the map at infinity, z -> A z + W1 relu(W2 z), provided that this has no fixed point
+but 0; the fixed points of that map plus a generic vector are found along with those of f, since its cones are regions of f too.
 """
 
 from __future__ import annotations

@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 
 from dynrnn.analysis.piecewise.all_words import enumerate_words, n_words
-from dynrnn.analysis.piecewise.arrangement import enumerate_arrangement, n_edges
+from dynrnn.analysis.piecewise.arrangement import n_edges
 from dynrnn.analysis.piecewise.candidates import Candidates
+from dynrnn.analysis.piecewise.edges import enumerate_arrangement
 from dynrnn.analysis.piecewise.reduced import Reduced
 
 WORDS, ARRANGEMENT = "words", "arrangement"

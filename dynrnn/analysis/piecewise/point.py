@@ -105,6 +105,10 @@ def deepest(G: np.ndarray, h: np.ndarray, length: np.ndarray) -> tuple[np.ndarra
     n = G.shape[1]
     if not len(h):
         return np.zeros(n), 1.0
+    if n == 1 and np.abs(G).min() > 0:                                              # an interval, mostly empty: no need for a program
+        ends, rising = h / G[:, 0], G[:, 0] > 0
+        if ends[~rising].max(initial=-np.inf) > ends[rising].min(initial=np.inf):
+            return None
     answer = linprog(np.r_[np.zeros(n), -1.0], A_ub=np.column_stack([G, length]), b_ub=h, bounds=[(None, None)] * n + [(None, 1.0)], method="highs")
     return (answer.x[:-1], float(answer.x[-1])) if answer.status == 0 else None
 

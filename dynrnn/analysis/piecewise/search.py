@@ -64,7 +64,10 @@ class _Regions:
 
 
 def search_words(reduced: Reduced, n_starts: int, n_virtual: int, rng: np.random.Generator) -> tuple[Candidates, Counter]:
-    """Words of the fixed points found, and how many walks, each with its curve, came by each. Cost O(n_starts steps (n^2 H + n^3)), memory O(BATCH n (n + H))."""
+    """Words of the fixed points found, and how many walks, each with its curve, came by each.
+
+    Cost O(n_starts steps (r^2 H + r^3)), memory O(BATCH r (r + H)) and the regions remembered.
+    """
     regions, hits = _Regions(reduced, n_virtual), Counter()
     for start in range(0, n_starts, BATCH):
         words = [word.tobytes() for word in _starts(reduced, min(BATCH, n_starts - start), rng)]

@@ -96,8 +96,13 @@ def _search(S, r, at_infinity, start, stop, loose, real, singular, possible, dis
                 y += S[off[i], on[j]] * b[j, 0]
             worst = max(worst, y)
         if worst <= near:
-            real[counts[0]] = code
-            counts[0] += 1
+            same = code                                                             # units at exactly 0 count as off: one word for a point on many planes
+            for i in range(k):
+                if b[i, 0] == 0.0:
+                    same ^= 1 << on[i]
+            if counts[0] == 0 or real[counts[0] - 1] != same:
+                real[counts[0]] = same
+                counts[0] += 1
         elif worst < bound:
             furthest = keep_nearest(distance, virtual, hashes, worst, code, code)
         worst = 0.0

@@ -17,7 +17,7 @@ from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.piecewise.point import SINGULAR, FixedPoint
 from dynrnn.analysis.piecewise.reduced import Reduced, reduce
 
-LOCAL_LIMIT = 2**16                       # regions that meet in a fixed point, for its index
+LOCAL_LIMIT = 2**22                       # regions that meet in a fixed point, for its index
 
 
 def bounded_degree(map: PiecewiseLinearMap) -> float:

@@ -123,6 +123,12 @@ def _walk(
                             break
                 if real_one:
                     real[counts[0]] = word
+                    for i in range(H):                                              # units at exactly 0 count as off: one word for a point on many planes
+                        y = o[i]
+                        for p in range(n):
+                            y += U[i, p] * rhs[p, 0]
+                        if y == 0.0:
+                            real[counts[0], i] = False
                     counts[0] += 1
                 elif len(distance) and worst < distance[furthest]:
                     furthest = keep_nearest(distance, virtual, hashes, worst, word, own)

@@ -223,6 +223,16 @@ def test_a_fixed_point_on_switching_planes_is_one_with_the_index_around_it():
             assert found.index.values[0, 0] == found.degree.values[0] == fixed_points(map, n_virtual=0).index_sum.values[0]
 
 
+@pytest.mark.parametrize(("M", "H", "route"), [(20, 17, "words"), (3, 80, "arrangement")])
+def test_zero_biases_of_more_regions_than_points_are_kept(M, H, route):
+    """0 solves every one of 131,072 words or 85,401 regions, and is one point; there are no others, since det(I - J) = 0 nowhere."""
+    map = relu_map(np.random.default_rng(13), M, H, gain=0.02)
+    found = fixed_points(PiecewiseLinearMap(map.A, map.W1, map.W2, np.zeros(M), np.zeros(H)), n_virtual=0)
+    assert found.method.values.tolist() == [route]
+    assert found.index.values.tolist() == [[1]]
+    assert bool(found.complete[0])
+
+
 def test_the_search_finds_nothing_false_and_says_it_may_miss():
     for seed in range(10):
         map = relu_map(np.random.default_rng([11, seed]), 8, 12, gain=0.4)

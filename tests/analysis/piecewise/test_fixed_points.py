@@ -42,7 +42,7 @@ def words_of(found):
 
 @pytest.mark.parametrize(("M", "H"), [(1, 6), (2, 9), (3, 9), (4, 9), (5, 4), (6, 6), (12, 8)])
 def test_both_complete_routes_are_exhaustion(M, H):
-    for seed in range(12):
+    for seed in range(6):
         for make in (relu_map, clipped_map):
             map = make(np.random.default_rng([M, H, seed]), M, H if make is relu_map else H // 2, gain=1.5 / np.sqrt(H))
             want = brute_force(map)
@@ -139,7 +139,7 @@ def test_enumerated_degree_of_bounded_maps_is_the_sign_of_the_determinant():
 
 
 def test_degree_stays_when_biases_move():
-    for seed in range(20):
+    for seed in range(10):
         rng = np.random.default_rng([9, seed])
         map = relu_map(rng, 3, 7)
         moved = PiecewiseLinearMap(map.A, map.W1, map.W2, 5 * rng.standard_normal(3), 5 * rng.standard_normal(7))

@@ -1,0 +1,121 @@
+"""One region's fixed point, in full: solved, polished, its word read again; or the set of them where I - J is singular."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linprog
+
+from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
+
+SINGULAR = 1e-12                          # of the largest singular value of I - J, or of 1
+TOLERANCE = 1e-10
+POINT, CONTINUUM = "point", "continuum"
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """z (M,), word (H,). border: units whose switching plane it lies on. margin: negative for a virtual one, how far outside its region it lies."""
+
+    z: np.ndarray
+    word: np.ndarray
+    index: int
+    margin: float
+    residual: float
+    border: np.ndarray
+    kind: str = POINT
+    dimension: int = 0
+    virtual: bool = False
+
+    @property
+    def key(self) -> bytes:
+        return self.word.tobytes()
+
+
+def examine(map: PiecewiseLinearMap, word: np.ndarray, tolerance: float = TOLERANCE, virtual: bool = False) -> FixedPoint | None:
+    """The fixed point or continuum of the region ``word``, None if there is none (``virtual``: if its solution lies in its region, or is no point).
+
+    A unit whose value is within ``tolerance`` of zero, relative to the terms that it is the sum of, lies on its plane: off, and either word
+    will do. Units that drive nothing take the state's side.
+    """
+    J, c = map.jacobians(word), map.offsets(word)
+    left, size, right = np.linalg.svd(np.eye(len(c)) - J)
+    flat = size <= SINGULAR * max(1.0, size[0])
+    if flat.any():
+        return None if virtual else _continuum(map, word, tolerance, left, size, right, flat, c)
+    z = np.linalg.solve(np.eye(len(c)) - J, c)
+    for _ in range(2):                                                              # residuals in extended precision: the state's last digits
+        z = z - np.linalg.solve(np.eye(len(c)) - J, _residual(map, word, z).astype(np.float64))
+    y, tight = _values(map, z, tolerance)
+    word = np.where(map.W1.any(0), word, y > 0)
+    wrong = (word != (y > 0)) & ~tight
+    if wrong.any() != virtual:
+        return None
+    index = int(np.linalg.slogdet(np.eye(len(c)) - J)[0])
+    if virtual:
+        length = np.linalg.norm(map.W2, axis=1)
+        outside = (np.abs(y) / np.where(length == 0, 1, length))[wrong].max()
+        return FixedPoint(z, word, index, -float(outside), float(np.abs(_residual(map, word, z)).max()), np.zeros(len(y), bool), virtual=True)
+    # units that no state moves across their plane are no border; on one, the side is a convention
+    word, border = word & ~tight, tight & map.W2.any(1)
+    return FixedPoint(z, word, index, float(map.margins(z[None])[0]), float(np.abs(map.step(z) - z).max()), border)
+
+
+def _residual(map: PiecewiseLinearMap, word: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """z - f(z), with this region's units on."""
+    x = z.astype(np.longdouble)
+    y = np.where(word, map.W2.astype(np.longdouble) @ x + map.h2, 0)
+    return x - map.A.astype(np.longdouble) @ x - map.W1.astype(np.longdouble) @ y - map.h1
+
+
+def _values(map: PiecewiseLinearMap, z: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Every unit's input, and whether it is zero as far as can be told."""
+    y = map.W2 @ z + map.h2
+    return y, np.abs(y) <= tolerance * (np.linalg.norm(map.W2, axis=1) * np.linalg.norm(z) + np.abs(map.h2))
+
+
+def _continuum(map, word, tolerance, left, size, right, flat, c) -> FixedPoint | None:
+    """All z0 + N t with I - J flat along N, as far as they lie in the region: the point deepest inside, by linear programming."""
+    inverse = np.where(flat, 0, 1 / np.where(flat, 1, size))
+    z0 = right.T @ (inverse * (left.T @ c))
+    if np.abs(left.T[flat] @ c).max() > tolerance * max(1.0, np.abs(c).max()):
+        return None
+    N = right[flat].T
+    along = map.W2 @ N
+    y, tight = _values(map, z0, tolerance)
+    length = np.linalg.norm(map.W2, axis=1)
+    fixed = (np.abs(along).max(1) <= tolerance * length) | (length == 0)            # these keep one sign on the whole continuum
+    driving = map.W1.any(0)
+    if ((word != (y > 0)) & ~tight & fixed & driving).any():
+        return None
+    border = fixed & tight & (length > 0)
+    side = np.where(word, 1.0, -1.0)
+    bound = ~fixed & driving
+    found = deepest(-(side[:, None] * along)[bound], (side * y)[bound], length[bound])
+    if found is None or found[1] <= tolerance * max(1.0, np.linalg.norm(z0)):
+        return None
+    z = z0 + N @ found[0]
+    word = np.where(bound, word, map.words(z)) & ~border
+    return FixedPoint(z, word, 0, float(map.margins(z[None])[0]), float(np.abs(map.step(z) - z).max()), border, CONTINUUM, N.shape[1])
+
+
+def deepest(G: np.ndarray, h: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, float] | None:
+    """t with the largest s <= 1 such that G t + s length <= h: (t, s), or None. HiGHS."""
+    n = G.shape[1]
+    if not len(h):
+        return np.zeros(n), 1.0
+    if n == 1 and np.abs(G).min() > 0:                                              # an interval, mostly empty: no need for a program
+        ends, rising = h / G[:, 0], G[:, 0] > 0
+        if ends[~rising].max(initial=-np.inf) > ends[rising].min(initial=np.inf):
+            return None
+    answer = linprog(np.r_[np.zeros(n), -1.0], A_ub=np.column_stack([G, length]), b_ub=h, bounds=[(None, None)] * n + [(None, 1.0)], method="highs")
+    return (answer.x[:-1], float(answer.x[-1])) if answer.status == 0 else None
+
+
+def region_exists(map: PiecewiseLinearMap, word: np.ndarray) -> bool:
+    """Whether any state has this word, as far as units that drive something go."""
+    length = np.linalg.norm(map.W2, axis=1)
+    side, real = np.where(word, 1.0, -1.0), (length > 0) & map.W1.any(0)
+    found = deepest(-(side[:, None] * map.W2)[real], (side * map.h2)[real], length[real])
+    return found is not None and found[1] > 0

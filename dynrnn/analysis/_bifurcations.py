@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from dynrnn.analysis._cycles import cycles
+from dynrnn.analysis._fixed_points import fixed_points
 from dynrnn.analysis.piecewise.canonical import canonical
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.piecewise.path import Step, follow
@@ -43,8 +45,8 @@ def _key(words: np.ndarray) -> bytes:
 
 
 def bifurcations(
-    snapshots: Sequence[Any], updates: Any = None, *, objects: Any, history: xr.Dataset | None = None, fit: int = 0,
-    inputs: Any = None, n_checks: int = 16,
+    snapshots: Sequence[Any], updates: Any = None, *, max_period: int = 1, objects: Any = None, history: xr.Dataset | None = None,
+    fit: int = 0, inputs: Any = None, n_checks: int = 16,
 ) -> xr.Dataset:
     """Every event of the fixed points and cycles between the first snapshot of a training and the last.
 
@@ -55,7 +57,8 @@ def bifurcations(
     Parameters
     ----------
     snapshots : models (or bare maps) of equal shape, at least two. updates : when each was taken (default 0, 1, 2, ...), increasing.
-    objects : a function that gives the words of all objects of a map, each (period, unit) bool.
+    max_period : cycles up to this period are followed beside fixed points. objects : in place of ``fixed_points`` and ``cycles``, a function that gives
+        the words of all objects of a map, each (period, unit) bool. Where their lists are not complete, births and deaths are of what was found.
     history : run.history, to put the loss beside each event. fit : which fit of the models (by its place).
     n_checks : places between two snapshots where an object is looked at; opposite events between two of them are missed.
 
@@ -69,6 +72,7 @@ def bifurcations(
     if len(snapshots) < 2:
         raise ArgumentError(f"snapshots must be at least two states of one training, got {len(snapshots)}.")
     check_int("n_checks", n_checks, low=1)
+    check_int("max_period", max_period, low=1)
     when = np.arange(len(snapshots), dtype=np.float64) if updates is None else np.asarray(updates, dtype=np.float64)
     if when.shape != (len(snapshots),) or not (np.diff(when) > 0).all():
         raise ArgumentError(f"updates must be {len(snapshots)} increasing numbers, one for each snapshot, got {np.round(when, 6).tolist()[:10]}.")
@@ -76,6 +80,7 @@ def bifurcations(
     shapes = {(map.latent_dim, map.n_units) for map in maps}
     if len(shapes) > 1:
         raise ArgumentError(f"snapshots must be of equal shape, got latent and unit numbers {sorted(shapes)}.")
+    objects = objects or (lambda map: _real_words(map, max_period))
     table = _Table()
     first = {_key(words): words for words in objects(maps[0])}
     table.now = {key: table.add(words) for key, words in first.items()}
@@ -83,6 +88,21 @@ def bifurcations(
     for i in range(len(maps) - 1):
         words_now = _advance(table, maps[i], maps[i + 1], words_now, {_key(w): w for w in objects(maps[i + 1])}, when[i], when[i + 1], n_checks)
     return _dataset(table, maps[0].latent_dim, history, fit)
+
+
+def _real_words(map: PiecewiseLinearMap, max_period: int) -> list[np.ndarray]:
+    """The words of fixed points and cycles that are isolated and off the switching planes."""
+    points = fixed_points(map, n_virtual=0)
+    found = [word[None] for word, kept in zip(points.region.values[0], _isolated(points), strict=True) if kept]
+    if max_period > 1:
+        more = cycles(map, periods=range(2, max_period + 1))
+        regions, periods = more.region.values[0], more.period.values[0]
+        found += [regions[i, : periods[i]] for i in np.flatnonzero((more.valid & (more.margin > 0)).values[0])]
+    return found
+
+
+def _isolated(points: xr.Dataset) -> np.ndarray:
+    return (points.valid & (points.kind == "point") & (points.margin > 0)).values[0]
 
 
 def _one(snapshot: Any, fit: int, inputs: Any, update: float) -> PiecewiseLinearMap:

@@ -11,6 +11,8 @@ from dynrnn.analysis.piecewise.canonical import NOT_FINITE, canonical
 from dynrnn.analysis.piecewise.cycle_arguments import check_orbits, check_periods, check_route, check_words
 from dynrnn.analysis.piecewise.cycle_finder import Settings, check_all_words, find_cycles
 from dynrnn.analysis.piecewise.cycle_table import cycle_table
+from dynrnn.analysis.smooth import smooth_cycles
+from dynrnn.analysis.smooth.system import needs_smooth_route
 from dynrnn.errors import ArgumentError, check_int
 from dynrnn.streams import check_random_state
 
@@ -20,11 +22,12 @@ def cycles(
     max_period: int = 10,
     inputs: Any = None,
     *,
+    dim: int | None = None,
     periods: Any = None,
     route: str | None = None,
     words: Any = None,
     orbits: Any = None,
-    n_starts: int = 2000,
+    n_starts: int | None = None,
     limit: int = 100_000,
     virtual: bool = False,
     random_state: int | None = 0,
@@ -33,16 +36,17 @@ def cycles(
 
     Parameters
     ----------
-    model: what ``canonical`` takes: a model or run of piecewise-linear units, a ``PiecewiseLinearMap``, its arrays ``(A, W1, W2, h1, h2)``, or a
-        list of maps.
+    model: a model or run, a ``PiecewiseLinearMap``, its arrays ``(A, W1, W2, h1, h2)``, or a list of maps; or any differentiable callable on torch
+        tensors (..., dim) with its ``dim``.
     max_period, periods: minimal periods 1 to ``max_period`` (10), or just those in ``periods``.
     inputs: a constant input (K,), 0 by default.
     route: ``"all"`` solves every word of regions; ``"pruned"`` every word that states can follow (exact polygons for M <= 2, beyond that linear
         programmes, two for each word and unit, milliseconds each); ``"search"`` draws words. None: pruned for M <= 2, all where at most ``limit``
-        words (and 2e10 multiplications), and a search where neither can be done.
+        words (and 2e10 multiplications), and a search where neither can be done. ``"smooth"`` is for callables and tanh units, which take it by
+        themselves: see :func:`dynrnn.analysis.smooth_cycles`, to which words and orbits mean nothing.
     words: start the search from these too: bool (k, H) or (n, k, H), or a list of (k, H).
     orbits: likewise from stretches of these orbits: (..., time, latent), or the result of :func:`dynrnn.generate`; NaN marks missing samples.
-    n_starts: words that the search draws for each period (2000).
+    n_starts: words that the search draws for each period (2000), or seeds of the smooth route (1000).
     limit: words, and sets of states at a time, of a complete route (100,000).
     virtual: keep solutions outside the regions of their word too (of ``words`` and of complete routes); they tell of border collisions.
     random_state: of the search; None draws one, which attrs record.
@@ -77,6 +81,10 @@ def cycles(
     >>> found.location[0, 2, :2, 0].values.round(6).tolist()
     [0.4, 0.8]
     """
+    if route == "smooth" or (route is None and needs_smooth_route(model)):
+        wanted = [int(k) for k in check_periods(max_period, periods)]
+        return smooth_cycles(model, wanted, dim, inputs, n_starts=1000 if n_starts is None else n_starts, random_state=random_state)
+    n_starts = 2000 if n_starts is None else n_starts
     maps = canonical(model, inputs)
     how = Settings(
         periods=check_periods(max_period, periods),

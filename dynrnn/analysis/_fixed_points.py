@@ -14,31 +14,35 @@ from dynrnn.analysis.piecewise.finding import SEARCH, Found, find
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.piecewise.point import TOLERANCE
 from dynrnn.analysis.piecewise.reduced import Reduced, reduce
+from dynrnn.analysis.smooth import smooth_fixed_points
+from dynrnn.analysis.smooth.system import needs_smooth_route
 from dynrnn.analysis.stability import describe, sorted_multipliers, transient_growth
 from dynrnn.errors import ArgumentError, check_int, unknown_name
 from dynrnn.models.generation import observed_axis
 from dynrnn.models.unwrap import model_of
 from dynrnn.streams import check_random_state
 
-EXACT = "exact"
-ROUTES = (EXACT, WORDS, ARRANGEMENT, SEARCH)
+EXACT, SMOOTH = "exact", "smooth"
+ROUTES = (EXACT, WORDS, ARRANGEMENT, SEARCH, SMOOTH)
 
 
 def fixed_points(
-    model: Any, inputs: Any = None, *, route: str | None = None, limit: int = 2**25, n_virtual: int = 8, n_starts: int = 2048,
-    random_state: int | None = 0, tolerance: float = TOLERANCE,
+    model: Any, inputs: Any = None, *, dim: int | None = None, route: str | None = None, limit: int = 2**25, n_virtual: int = 8,
+    n_starts: int | None = None, random_state: int | None = 0, tolerance: float = TOLERANCE,
 ) -> xr.Dataset:
     """Fixed points of every fit, with stability, index and how far each is from a switching plane, and whether these are all.
 
     Parameters
     ----------
-    model: a model or run of piecewise-linear units, a ``PiecewiseLinearMap``, its arrays ``(A, W1, W2, h1, h2)``, or a list of maps.
+    model: a model or run, a ``PiecewiseLinearMap``, its arrays ``(A, W1, W2, h1, h2)``, or a list of maps; or any differentiable callable on
+        torch tensors (..., dim) with its ``dim``.
     inputs: the constant input (K,) at which to look, 0 by default.
     route: None takes the cheaper complete one, and the search where both need more than ``limit`` regions; ``"exact"`` raises there;
-        ``"words"``, ``"arrangement"`` and ``"search"`` force one.
+        ``"words"``, ``"arrangement"`` and ``"search"`` force one. ``"smooth"`` is for callables and tanh units, which take it by themselves: what
+        it returns, slow points among it, is said by :func:`dynrnn.analysis.smooth_fixed_points`.
     limit: the most regions to solve on a complete route (some 2 to 6 million a second).
     n_virtual: so many virtual fixed points are kept, those nearest to their regions.
-    n_starts: walks of the search. random_state: of the search alone.
+    n_starts: walks of the search (2,048), or starts of the smooth route (512). random_state: of these alone.
     tolerance: a unit counts as on its switching plane within it, relative to the terms that its value is the sum of.
 
     Returns
@@ -73,6 +77,9 @@ def fixed_points(
     """
     if route is not None and route not in ROUTES:
         raise unknown_name("route", route, ROUTES)
+    if route == SMOOTH or (route is None and needs_smooth_route(model)):
+        return smooth_fixed_points(model, dim, inputs, n_starts=512 if n_starts is None else n_starts, random_state=random_state)
+    n_starts = 2048 if n_starts is None else n_starts
     limit, n_virtual, n_starts = check_int("limit", limit, low=1), check_int("n_virtual", n_virtual, low=0), check_int("n_starts", n_starts, low=1)
     if not (isinstance(tolerance, (int, float)) and 0 < tolerance < 1e-3):
         raise ArgumentError(f"tolerance must be a number between 0 and 0.001, relative to the size of a unit's input, got {tolerance!r}.")

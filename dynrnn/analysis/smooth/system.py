@@ -87,7 +87,7 @@ def _of_additive(map: AdditiveMap, u: Tensor) -> SmoothMap:
 
     linear = map.dense_A()[0]
     if map.phi == "identity":
-        linear = linear + map.W1[0] @ map.dense_W2()[0]
+        linear = linear + map.dense_W1()[0] @ map.dense_W2()[0]
     known = map.phi in ("identity", "tanh", "clipped", "clipped_basis")
     return SmoothMap(
         map.latent_dim, lambda z: step(map, z[None], drive(z))[0], lambda z: jacobian(map, z[None], drive(z))[0], _degree(linear) if known else math.nan
@@ -162,3 +162,11 @@ def _jacobian_by_copies(function: Callable[[Tensor], Tensor], z: Tensor) -> Tens
         out = function(copies).reshape(M, B, M)
         (rows,) = torch.autograd.grad(out.diagonal(dim1=0, dim2=2).sum(), copies)
     return rows.reshape(M, B, M).transpose(0, 1)
+
+
+def needs_smooth_route(system: Any) -> bool:
+    """Whether a system has no regions to go through: a bare callable, or a model of smooth units."""
+    model = getattr(system, "model", system)
+    if hasattr(model, "additive_map"):
+        return model.additive_map().phi == "tanh"
+    return callable(system)

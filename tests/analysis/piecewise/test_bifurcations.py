@@ -65,6 +65,12 @@ def test_a_cycle_of_two_is_born_where_the_fixed_point_crosses():
     assert table.period.values[births.number.values].tolist() == [2]
 
 
+def test_the_library_s_own_lists_give_the_same_table():
+    maps = sweep(tau_left=0.5, delta_left=0.4, tau_right=-2.0, delta_right=0.4, mu=(-0.3, 0.7))
+    own, tried = bifurcations(maps, WHEN, max_period=3), bifurcations(maps, WHEN, objects=objects(1, 2, 3))
+    assert sorted(zip(own.kind.values, own["update"].values.round(9))) == sorted(zip(tried.kind.values, tried["update"].values.round(9)))
+
+
 def test_two_fixed_points_meet_and_vanish():
     """Denominators of opposite signs: both exist for mu < 0 and none for mu > 0; backwards both are born."""
     maps = sweep(tau_left=0.5, delta_left=0.4, tau_right=1.8, delta_right=0.4, mu=(-0.3, 0.7))

@@ -1,0 +1,58 @@
+"""A run taken apart through its folder, from Python and from the command line."""
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import dynrnn as dr
+from dynrnn.cli import main
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "run"
+    x = np.stack([np.sin(0.3 * np.arange(400)), np.cos(0.3 * np.arange(400))], 1)
+    dr.fit(dr.ALRNN(2, 4, 2, n_fits=2, random_state=0), x, n_updates=30, sequence_length=20, out=path, progress=False, random_state=0)
+    return path
+
+
+def test_what_is_stored_is_what_is_returned(run):
+    found = dr.analyze(run, max_period=3, n_steps=500, progress=False)
+    tree = dr.read_results(run / "results.zarr")
+    for name in ("fixed_points", "cycles", "symbolic_code", "code_entropies"):
+        xr.testing.assert_equal(tree[name].to_dataset().load(), found[name])
+        assert found[name].sizes["fit"] == 2
+    assert found["fixed_points"].complete.all()                                     # four regions
+    graph = nx.read_graphml(run / "graphs" / "fit-1.graphml")
+    assert graph.number_of_nodes() == int(found["symbolic_code"].n_symbols[1])
+    told = dr.analysis.summary(found)
+    assert told.count("these are all") == 2
+    assert "regions visited" in told
+
+
+def test_from_the_shell(run, capsys):
+    main(["analyze", str(run), "--max-period", "2", "--steps", "200", "--no-progress"])
+    assert "fit 1" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        main(["analyze", str(run.parent / "nothing")])
+    assert stopped.value.code == 2
+    assert "not a folder" in capsys.readouterr().err
+
+
+def test_a_fit_that_runs_away_says_so_and_the_others_do_not(run, tmp_path):
+    model = dr.load(run / "checkpoints" / "last")
+    with torch.no_grad():
+        model.A[0] = 1e10
+    copy = dr.results.RunFolder.create(tmp_path / "copy", {})
+    dr.save(model, copy.checkpoints / "last")
+    status = dr.analyze(copy.path, max_period=2, n_steps=500, progress=False)["symbolic_code"].status.values
+    assert status[0] != "analysed"
+    assert status[1] == "analysed"
+
+
+def test_a_folder_without_a_model(tmp_path):
+    folder = dr.results.RunFolder.create(tmp_path / "empty", {})
+    with pytest.raises(dr.FileFormatError, match="has not ended"):
+        dr.analyze(folder.path)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from dynrnn.models.base import AdditiveModel
-from dynrnn_kernels.additive.layout import Layout, layout_of, pack
+from dynrnn_kernels.additive.layout import Layout, cpu_layout, pack
 
 
 @dataclass(frozen=True)
@@ -71,4 +71,4 @@ def flat_parameters(model: AdditiveModel) -> FlatParameters:
     if not (is_parameter | (moved == 0)).all():
         raise NotImplementedError(f"{model.family}: the map is not filled by index")
     fill = np.where(is_parameter, np.round(flats[0] - 1.0), -1).astype(np.int64)
-    return FlatParameters(offsets, end, layout_of(model.additive_map()), fill, np.where(is_parameter, 0.0, flats[0]))
+    return FlatParameters(offsets, end, cpu_layout(model.additive_map()), fill, np.where(is_parameter, 0.0, flats[0]))

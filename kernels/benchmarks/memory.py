@@ -26,7 +26,7 @@ from peers import ALPHA, make_draws, make_map, make_problem, start, torch_loss
 from timing import header, number, row, title
 
 from dynrnn_kernels.additive import forced_sequence
-from dynrnn_kernels.additive.layout import layout_of
+from dynrnn_kernels.additive.layout import cpu_layout
 from dynrnn_kernels.blas import one_blas_thread
 from dynrnn_kernels.update import run_updates
 
@@ -57,7 +57,7 @@ def update(T: int, B: int, x: np.ndarray):
 
     def run() -> None:
         with one_blas_thread():
-            run_updates(layout_of(map), problem, state, draws, T, np.empty((1, 1)), np.empty((1, 1)))
+            run_updates(cpu_layout(map), problem, state, draws, T, np.empty((1, 1)), np.empty((1, 1)))
 
     return run
 

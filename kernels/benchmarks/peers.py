@@ -15,7 +15,7 @@ import torch
 from timing import Run
 
 from dynrnn_kernels.additive import AdditiveMap
-from dynrnn_kernels.additive.layout import layout_of, pack
+from dynrnn_kernels.additive.layout import cpu_layout, pack
 from dynrnn_kernels.blas import one_blas_thread
 from dynrnn_kernels.update import IDENTITY, Draws, Problem, State, run_updates
 
@@ -72,7 +72,7 @@ def make_draws(g: np.random.Generator, n: int, F: int, M: int, B: int, T: int, x
 def ours(M: int, H: int, B: int, T: int, x: np.ndarray, *, n_fits: int = 1, n_threads: int | None = None, phi: str = "clipped") -> Run:
     """An update is one of all fits."""
     map = make_map(M, H, n_fits, phi)
-    lay, (problem, state), g = layout_of(map), make_problem(map, x, T), np.random.default_rng(1)
+    lay, (problem, state), g = cpu_layout(map), make_problem(map, x, T), np.random.default_rng(1)
 
     def run(n: int) -> tuple[float, float]:
         before = numba.get_num_threads()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 
-from dynrnn_kernels.additive import PHI_KINDS, W2_KINDS, AdditiveMap, forced_sequence
+from dynrnn_kernels.additive import PHI_KINDS, W2_KINDS, AdditiveMap, forced_sequence, pattern
 from dynrnn_kernels.additive.reference import preactivation
 
 KINK_MARGIN = 1e-4
@@ -74,3 +75,10 @@ def problem_of(draw_map: Callable[[torch.Generator], AdditiveMap], seed: int, B:
 
 
 ALL_KINDS = [(phi, w2) for phi in PHI_KINDS for w2 in W2_KINDS]
+
+
+def stay_native(monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
+    """All structures reach compiled code as they are, or none does, whatever the rule says of their sizes."""
+    monkeypatch.setattr(pattern, "LEAST_ENTRIES", 0)
+    for kind in pattern.LARGEST_SHARE:
+        monkeypatch.setitem(pattern.LARGEST_SHARE, kind, 1.0 if native else -1.0)

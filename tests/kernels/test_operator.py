@@ -7,6 +7,7 @@ import torch
 
 from dynrnn_kernels.additive import AdditiveMap, forced_sequence, library
 from dynrnn_kernels.additive.layout import layout_of, pack
+from dynrnn_kernels.additive.pattern import pattern
 from dynrnn_kernels.errors import KernelError
 from tests.kernels.maps import problem
 from tests.kernels.test_additive import leaves, relative
@@ -108,8 +109,8 @@ def test_registered_operators_pass_torchs_own_checks():
     F, B, T, _ = target.shape
     rows = torch.stack([torch.arange(B) * T, torch.full((B,), T)], 1)
     flat = [x.reshape(F, B * T, -1).contiguous() for x in (target, weight, u)]
-    args = (pack(map), z0, *flat, rows)
-    layout = list(layout_of(map))
+    args = (pack(map), z0, *flat, rows, pattern(map))
+    layout = list(layout_of(map)[:-1])
     tests = ("test_schema", "test_faketensor")
     torch.library.opcheck(torch.ops.dynrnn.additive_forward, (*args, layout, "cpu"), test_utils=tests)
     out = torch.ops.dynrnn.additive_forward(*args, layout, "cpu")
@@ -213,5 +214,6 @@ def test_offsets_past_two_to_the_31():
     long = torch.zeros(1, first + T, 3)
     long[0, first:] = target[0, 0].float()
     rows = torch.tensor([[first, T]])
-    out = library.forward(pack(single), z0.float(), long, weight.float().expand(1, 1, 1), torch.empty(1, first + T, 0), rows, list(layout_of(single)), "cpu")
+    forcing = long, weight.float().expand(1, 1, 1), torch.empty(1, first + T, 0)
+    out = library.forward(pack(single), z0.float(), *forcing, rows, pattern(single), list(layout_of(single)[:-1]), "cpu")
     torch.testing.assert_close(out[0, first:].double(), want[0, 0], rtol=1e-5, atol=1e-5)

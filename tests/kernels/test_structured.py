@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from dynrnn_kernels.additive import Block, Circulant, Sparse
+from dynrnn_kernels.additive import Block, Circulant, Permutation, Sparse
+from dynrnn_kernels.additive.pattern import storage
 from dynrnn_kernels.additive.structured import (
     add_block_outer,
     add_circulant_outer,
+    add_permutation_outer,
     add_sparse_outer,
     block_product,
     circulant_product,
-    ring_windows,
+    permutation_product,
     sparse_product,
     unroll,
 )
@@ -42,8 +44,8 @@ def test_blocks(n, h, m, dtype, tolerance):
     blocks, x, r = random(g, dtype, (n, h, m), (n * m, ROWS), (n * h, ROWS))
     W = dense(Block(torch.tensor(blocks)[None]))
     out, back = np.full((n * h, ROWS), np.nan, dtype), np.full((n * m, ROWS), np.nan, dtype)
-    block_product(blocks, x, out)
-    block_product(np.ascontiguousarray(blocks.transpose(0, 2, 1)), r, back)
+    block_product(blocks.reshape(n * h, m), n, x, out)
+    block_product(np.ascontiguousarray(blocks.transpose(0, 2, 1)).reshape(n * m, h), n, r, back)
     close(out, W @ x, tolerance)
     close(back, W.T @ r, tolerance)
     A, B, total = random(g, dtype, (n * h, COLUMNS), (n * m, COLUMNS), (n * h * m,))
@@ -82,25 +84,44 @@ RINGS = [(1, 1, 1, [0]), (2, 3, 5, [-1, 0, 1]), (4, 1, 3, [0, 1, 2]), (6, 11, 4,
 @pytest.mark.parametrize(("c_out", "c_in", "n", "shifts"), RINGS)
 def test_circulant(c_out, c_in, n, shifts, dtype, tolerance):
     g = np.random.default_rng(2)
-    shift, taps = np.array(shifts), len(shifts)
+    taps = len(shifts)
     values, x, r = random(g, dtype, (c_out, c_in, taps), (c_in * n, ROWS), (c_out * n, ROWS))
-    W = dense(Circulant(torch.tensor(values)[None], n, tuple(shifts)))
+    ring = Circulant(torch.tensor(values)[None], n, tuple(shifts))
+    W = dense(ring)
 
-    def unrolled(x, shift):
-        into = np.full((x.shape[0] // n * (n + np.ptp(shift)), x.shape[1]), np.nan, dtype)
-        unroll(x, shift, n, into)
+    def unrolled(x, index):
+        into = np.full((x.shape[0] // n * index[1], x.shape[1]), np.nan, dtype)
+        unroll(x, n, index[0], index[1], into)
         return into
 
-    def apply(values, shift, x):
-        n_out, n_in, _ = values.shape
-        out = np.full((n_out * n, ROWS), np.nan, dtype)
-        circulant_product(np.ascontiguousarray(values).reshape(n_out, n_in * taps), ring_windows(shift, n_in, n), unrolled(x, shift), n, out)
+    def apply(ring, x):
+        _, rows, columns, index = storage(ring)
+        index, out = index.numpy(), np.full((rows * n, ROWS), np.nan, dtype)
+        circulant_product(np.ascontiguousarray(ring.values).reshape(rows, columns), index[2:], unrolled(x, index), n, out)
         return out
 
-    close(apply(values, shift, x), W @ x, tolerance)
-    close(apply(values.transpose(1, 0, 2), -shift, r), W.T @ r, tolerance)
+    close(apply(ring, x), W @ x, tolerance)
+    close(apply(ring.transposed(), r), W.T @ r, tolerance)
     A, B, total = random(g, dtype, (c_out * n, COLUMNS), (c_in * n, COLUMNS), (c_out, c_in, taps))
     outer, p = (A @ B.T).reshape(c_out, n, c_in, n), np.arange(n)
     want = total + np.stack([outer[:, p, :, (p - s) % n].sum(0) for s in shifts], 2)
-    add_circulant_outer(A, unrolled(B, shift), ring_windows(shift, c_in, n), n, total.reshape(c_out, -1))
+    index = storage(ring)[3].numpy()
+    add_circulant_outer(A, unrolled(B, index), index[2:], n, total.reshape(c_out, -1))
+    close(total, want, n**0.5 * tolerance)
+
+
+@DTYPES
+@pytest.mark.parametrize("one", [True, False])
+@pytest.mark.parametrize("n", [1, 7, 12])
+def test_permutations(n, one, dtype, tolerance):
+    g = np.random.default_rng(3)
+    scale, source = random(g, dtype, (1 if one else n,))[0], g.permutation(n)
+    W = dense(Permutation(torch.tensor(scale)[None], torch.tensor(source)))
+    (x,), out = random(g, dtype, (n, ROWS)), np.full((n, ROWS), np.nan, dtype)
+    permutation_product(scale, source, x, out)
+    close(out, W @ x, tolerance)
+    A, B, total = random(g, dtype, (n, COLUMNS), (n, COLUMNS), scale.shape)
+    each = (A * B[source]).sum(1)
+    want = total + (each.sum() if one else each)
+    add_permutation_outer(A, B, source, one, total)
     close(total, want, n**0.5 * tolerance)

@@ -16,6 +16,7 @@ from dynrnn.training.norms import jacobian_upper_bound
 from dynrnn.training.parameters import flat_parameters, read
 from dynrnn_kernels.additive import AdditiveMap, Block, Circulant, Permutation, Scalar, Sparse
 from dynrnn_kernels.additive.layout import pack
+from tests.kernels.maps import stay_native
 from tests.training.test_update import SETTINGS, recording
 
 M = 6
@@ -56,23 +57,38 @@ class StructuredRNN(AdditiveModel):
         )
 
 
+@pytest.fixture(params=[True, False], ids=["native", "written out"])
+def native(request, monkeypatch):
+    """Whether compiled code takes structures as they are, whatever their size."""
+    stay_native(monkeypatch, request.param)
+    return request.param
+
+
 @pytest.mark.parametrize(("kind", "entries"), [("circulant", 3), ("block", 1), ("sparse", 1)])
-def test_probing_finds_every_place_of_a_parameter(kind, entries):
-    """The flat parameters, put where ``fill`` says, are the written-out map; each has as many places as its structure gives it."""
+def test_probing_finds_every_place_of_a_parameter(kind, entries, native):
+    """The flat parameters, put where ``fill`` says, are the packed map; written out, each has as many places as its structure gives it."""
     model = StructuredRNN(kind, n_fits=2, random_state=0)
     flat = flat_parameters(model)
     theta = read(model)
     filled = np.where(flat.fill >= 0, theta[:, np.maximum(flat.fill, 0)], flat.constant)
     np.testing.assert_array_equal(filled, pack(model.additive_map()).detach().numpy())
     places = np.bincount(flat.fill[flat.fill >= 0], minlength=flat.size)
-    assert (places[flat.slice("W2")] == entries).all()
-    assert (places[flat.slice("s")] == M).all()
-    assert (places[flat.slice("c")] == M).all()
+    assert (places[flat.slice("W2")] == (1 if native else entries)).all()
+    assert (places[flat.slice("s")] == (1 if native else M)).all()
+    assert (places[flat.slice("c")] == (1 if native else M)).all()
     assert (places[flat.slice("h2")] == 1).all()
 
 
 @pytest.mark.parametrize("kind", SIZES)
-def test_compiled_fit_equals_reference(kind):
+def test_a_fit_alone_has_the_bits_that_it_has_in_an_ensemble(kind, native):
+    fits = [StructuredRNN(kind, n_fits=n, random_state=0) for n in (3, 1)]
+    for model in fits:
+        dr.fit(model, recording(False, False), batch_size=9, **SETTINGS | {"n_updates": 5})
+    np.testing.assert_array_equal(read(fits[0])[0], read(fits[1])[0])
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_compiled_fit_equals_reference(kind, native):
     """With regularisers, inputs and missing samples; parameters with several places get the sum of their gradients."""
     trained = {}
     for backend in ("cpu", "reference"):

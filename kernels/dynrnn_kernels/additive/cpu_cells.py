@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from dynrnn_kernels.additive.tile import ROWS, product
+from dynrnn_kernels.additive.tile import ROWS
 
 RELU, CLIPPED, BASIS, CLIPPED_BASIS, TANH, IDENTITY = range(6)
 W2_DENSE, W2_IDENTITY, W2_SELECTION, W2_CENTRING = range(4)
@@ -17,30 +17,6 @@ def matrix(flat, offset, rows, columns):
     if offset < 0:
         return flat[:0].reshape((0, columns))
     return flat[offset : offset + rows * columns].reshape((rows, columns))
-
-
-@njit(cache=True, nogil=True)
-def hidden_drive(w2, W2, D, zt, u, p):
-    """p = W2 zt + D u (h2 is added by the activation, since the clipped phi needs p without it, too). zt [M, ROWS], u [K, ROWS], p [H, ROWS]."""
-    M, H = zt.shape[0], p.shape[0]
-    if w2 == W2_DENSE:
-        product(W2, zt, p)
-    elif w2 == W2_CENTRING:
-        part = zt.dtype.type(1.0 / M)
-        for r in range(ROWS):
-            total = zt.dtype.type(0)
-            for m in range(M):
-                total += zt[m, r]
-            for m in range(M):
-                p[m, r] = zt[m, r] - total * part
-    else:
-        for h in range(H):
-            for r in range(ROWS):
-                p[h, r] = zt[M - H + h, r]
-    for k in range(u.shape[0]):
-        for h in range(D.shape[0]):
-            for r in range(ROWS):
-                p[h, r] += D[h, k] * u[k, r]
 
 
 @njit(cache=True, nogil=True)

@@ -25,12 +25,14 @@ from dynrnn_kernels.additive.cpu_cells import (
     basis_gradient,
     basis_of,
     force,
-    hidden_drive,
     matrix,
     spread,
 )
+from dynrnn_kernels.additive.cpu_matrices import Matrix, add_gradient, multiply, stored, transposed
+from dynrnn_kernels.additive.pattern import HEAD, UNROLLED
 from dynrnn_kernels.additive.tile import ROWS, add_outer, place, product
 
+OF_W1, OF_W2, OF_A = 0, 2, 4  # places in the pattern
 BLOCK_NUMBERS = 16384  # hidden activations held at once in the reverse pass, so that they stay in the cache
 
 
@@ -40,13 +42,14 @@ class Scratch(NamedTuple):
     flat: np.ndarray       # [size] the map
     hidden: np.ndarray     # [5, H, ROWS]: W2 zt + .., phi, h2, dL/dphi, sum of dL/dh2
     latent: np.ndarray     # [6, M, ROWS]: a, h1, sum of dL/da, sum of dL/dh1, share of a product, 1 - weight of the step after
-    W1T: np.ndarray        # the transposes, empty where the map has no such tensor
-    W2T: np.ndarray
-    AT: np.ndarray
+    W1T: Matrix            # the transposes, empty where the map has no such tensor
+    W2T: Matrix
+    AT: Matrix
     CT: np.ndarray
     DT: np.ndarray
     columns: np.ndarray    # [2 M + K + 2 H, block * ROWS]: both factors of every gradient's outer products
     lam: np.ndarray        # [M, ROWS] adjoint of the forced state
+    ring: np.ndarray       # unrolled channels of a convolution, for a step or a block
 
 
 @njit(cache=True, nogil=True)
@@ -58,8 +61,10 @@ def steps_per_block(H):
 @njit(cache=True, nogil=True)
 def scratch_size(lay):
     """Numbers that ``start_chunk`` wants."""
-    transposes = lay.M * lay.H + lay.H * lay.M + lay.M * lay.M + (lay.M + lay.H) * lay.K
-    return (5 * lay.H + 7 * lay.M) * ROWS + transposes + (2 * lay.M + lay.K + 2 * lay.H) * steps_per_block(lay.H) * ROWS
+    values = (lay.M + lay.H) * lay.K
+    for side in (OF_W1, OF_W2, OF_A):
+        values += lay.pattern[side * HEAD + 1] * lay.pattern[side * HEAD + 2]
+    return (5 * lay.H + 7 * lay.M) * ROWS + values + (2 * lay.M + lay.K + 2 * lay.H + lay.pattern[UNROLLED]) * steps_per_block(lay.H) * ROWS
 
 
 @njit(cache=True, nogil=True)
@@ -83,22 +88,49 @@ def start_chunk(flat, lay, work):
     end += 6 * M * ROWS
     lam = work[end : end + M * ROWS].reshape((M, ROWS))
     end += M * ROWS
-    W1T = transpose(flat, lay.W1, M, H, work[end:])
-    W2T = transpose(flat, lay.W2, H, M, work[end + M * H :])
-    end += 2 * M * H
-    AT = transpose(flat, lay.A, M, M, work[end:])
-    CT = transpose(flat, lay.C, M, K, work[end + M * M :])
-    end += M * M + M * K
+    W1T = transposed(flat, lay.W1, lay.pattern, OF_W1, work[end:])
+    end += W1T.values.size
+    W2T = transposed(flat, lay.W2, lay.pattern, OF_W2, work[end:])
+    end += W2T.values.size
+    AT = transposed(flat, lay.A, lay.pattern, OF_A, work[end:])
+    end += AT.values.size
+    CT = transpose(flat, lay.C, M, K, work[end:])
+    end += M * K
     DT = transpose(flat, lay.D, H, K, work[end:])
     end += H * K
     wide = steps_per_block(H) * ROWS
     columns = work[end : end + (2 * M + K + 2 * H) * wide].reshape((2 * M + K + 2 * H, wide))
+    ring = work[end + columns.size :]
     hidden[2:5], latent[:], lam[:] = 0, 0, 0
     if lay.h2 >= 0:
         spread(flat[lay.h2 : lay.h2 + H], hidden[2])
     spread(flat[lay.a : lay.a + M], latent[0])
     spread(flat[lay.h1 : lay.h1 + M], latent[1])
-    return Scratch(flat, hidden, latent, W1T, W2T, AT, CT, DT, columns, lam)
+    return Scratch(flat, hidden, latent, W1T, W2T, AT, CT, DT, columns, lam, ring)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def hidden_drive(w2, W2, D, zt, u, ring, p):
+    """p = W2 zt + D u (h2 is added by the activation, since the clipped phi needs p without it, too). zt [M, ROWS], u [K, ROWS], p [H, ROWS]."""
+    M, H = zt.shape[0], p.shape[0]
+    if w2 == W2_DENSE:
+        multiply(W2, zt, ring, p)
+    elif w2 == W2_CENTRING:
+        part = zt.dtype.type(1.0 / M)
+        for r in range(ROWS):
+            total = zt.dtype.type(0)
+            for m in range(M):
+                total += zt[m, r]
+            for m in range(M):
+                p[m, r] = zt[m, r] - total * part
+    else:
+        for h in range(H):
+            for r in range(ROWS):
+                p[h, r] = zt[M - H + h, r]
+    for k in range(u.shape[0]):
+        for h in range(D.shape[0]):
+            for r in range(ROWS):
+                p[h, r] += D[h, k] * u[k, r]
 
 
 @njit(cache=True, nogil=True)
@@ -109,7 +141,8 @@ def block_forward(lay, scratch, z, zt, target, weight, u):
     """
     n, M, _ = zt.shape
     H, K, size, flat = lay.H, lay.K, M * ROWS, scratch.flat
-    W1, W2, A = matrix(flat, lay.W1, M, H), matrix(flat, lay.W2, H, M), matrix(flat, lay.A, M, M)
+    W1, W2 = stored(flat, lay.W1, lay.pattern, OF_W1), stored(flat, lay.W2, lay.pattern, OF_W2)
+    A = stored(flat, lay.A, lay.pattern, OF_A)
     C, D = matrix(flat, lay.C, M, K), matrix(flat, lay.D, H, K)
     slope, threshold = basis_of(flat, lay)
     p, phi, extra = scratch.hidden[0], scratch.hidden[1], scratch.latent[4]
@@ -118,12 +151,12 @@ def block_forward(lay, scratch, z, zt, target, weight, u):
     z1, zt1, target1, weight1 = z.reshape((n + 1, size)), zt.reshape((n, size)), target.reshape((n, size)), weight.reshape((n, size))
     for t in range(n):
         force(z1[t], weight1[t], target1[t], zt1[t])
-        hidden_drive(lay.w2, W2, D, zt[t], u[t], p)
+        hidden_drive(lay.w2, W2, D, zt[t], u[t], scratch.ring, p)
         activate(lay.phi, slope, threshold, x, b, y)
-        product(W1, phi, z[t + 1])
+        multiply(W1, phi, scratch.ring, z[t + 1])
         add_scaled(a1, zt1[t], h11, z1[t + 1])
         if lay.A >= 0:
-            product(A, zt[t], extra)
+            multiply(A, zt[t], scratch.ring, extra)
             add_to(extra1, z1[t + 1])
         if lay.C >= 0:
             product(C, u[t], extra)
@@ -141,7 +174,9 @@ def block_backward(lay, scratch, zt, weight, gz, u, gforced, gu, grad):
     H, K, size, flat = lay.H, lay.K, M * ROWS, scratch.flat
     kind = zt.dtype
     one = kind.type(1)
-    W2, D = matrix(flat, lay.W2, H, M), matrix(flat, lay.D, H, K)
+    W1, W2 = stored(flat, lay.W1, lay.pattern, OF_W1), stored(flat, lay.W2, lay.pattern, OF_W2)
+    A = stored(flat, lay.A, lay.pattern, OF_A)
+    D = matrix(flat, lay.D, H, K)
     slope, threshold = basis_of(flat, lay)
     gslope, gthreshold = basis_of(grad, lay)
     basis = lay.phi == BASIS or lay.phi == CLIPPED_BASIS
@@ -159,9 +194,9 @@ def block_backward(lay, scratch, zt, weight, gz, u, gforced, gu, grad):
         columns[:] = 0
     for t in range(n - 1, -1, -1):
         add_times(kept, lam1, gz1[t])
-        hidden_drive(lay.w2, W2, D, zt[t], u[t], p)
+        hidden_drive(lay.w2, W2, D, zt[t], u[t], scratch.ring, p)
         activate(lay.phi, slope, threshold, x, b, y)
-        product(scratch.W1T, gz[t], q)                                          # dL/dphi
+        multiply(scratch.W1T, gz[t], scratch.ring, q)                           # dL/dphi
         if basis:
             basis_gradient(lay.phi, slope, threshold, x, dphi, gslope, gthreshold)
         back_through(lay.phi, slope, threshold, x, b, y, dphi, sum_h2)          # p takes dL/dp
@@ -184,7 +219,7 @@ def block_backward(lay, scratch, zt, weight, gz, u, gforced, gu, grad):
                 product(scratch.DT, p, through_D)
                 add_to(through_D1, gu1[t])
         if lay.w2 == W2_DENSE:
-            product(scratch.W2T, p, lam)
+            multiply(scratch.W2T, p, scratch.ring, lam)
         elif lay.w2 == W2_CENTRING:
             part = kind.type(1.0 / M)
             for r in range(ROWS):
@@ -200,18 +235,18 @@ def block_backward(lay, scratch, zt, weight, gz, u, gforced, gu, grad):
                     lam[M - H + h, r] = p[h, r]
         add_scaled(a, gz1[t], nothing, lam1)
         if lay.A >= 0:
-            product(scratch.AT, gz[t], extra)
+            multiply(scratch.AT, gz[t], scratch.ring, extra)
             add_to(extra1, lam1)
         if gforced.shape[0] > 0:
             gforced[t] = lam
         w = weight1[t]
         for i in range(size):
             kept[i] = one - w[i]
-    add_outer(all_g, all_phi, grad[lay.W1 :])
+    add_gradient(W1, all_g, all_phi, scratch.ring, grad[lay.W1 :])
     if lay.A >= 0:
-        add_outer(all_g, all_z, grad[lay.A :])
+        add_gradient(A, all_g, all_z, scratch.ring, grad[lay.A :])
     if lay.w2 == W2_DENSE:
-        add_outer(all_p, all_z, grad[lay.W2 :])
+        add_gradient(W2, all_p, all_z, scratch.ring, grad[lay.W2 :])
     if lay.C >= 0:
         add_outer(all_g, all_u, grad[lay.C :])
     if lay.D >= 0:

@@ -1,6 +1,6 @@
 """How an AdditiveMap lies in one flat vector per fit, so that compiled code takes one array and a tuple of offsets.
 
-Structures are written out here: compiled code knows none of them.
+A structure's few values take the place of its matrix where ``pattern.stays`` says so; ``map.written_out()`` has none of them.
 """
 
 from __future__ import annotations
@@ -9,14 +9,20 @@ from dataclasses import replace
 from math import prod
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dynrnn_kernels.additive.map import PHI_KINDS, W2_KINDS, AdditiveMap
+from dynrnn_kernels.additive.pattern import compact, pattern, stays
+from dynrnn_kernels.additive.structure import Sparse, Structure
 
 
 class Layout(NamedTuple):
-    """Sizes, tags (as indices into PHI_KINDS and W2_KINDS) and the offset of each tensor in the flat vector; -1 where there is none."""
+    """Sizes, tags (as indices into PHI_KINDS and W2_KINDS) and the offset of each tensor in the flat vector; -1 where there is none.
+
+    ``pattern`` is for CPU kernels (``cpu_layout``): where the values of structures are. Without it all of this is hashable.
+    """
 
     M: int
     H: int
@@ -35,11 +41,13 @@ class Layout(NamedTuple):
     slope: int
     threshold: int
     size: int
+    pattern: np.ndarray | None = None
 
 
 def shapes(map: AdditiveMap) -> dict[str, tuple[int, ...]]:
-    """Shapes of the written-out map's tensors without the fit axis, in the order of its fields."""
-    return {"a": (map.latent_dim,)} | {name: tuple(part.shape[1:]) for name, part in map.parts().items() if name != "a"}
+    """Shapes of the packed tensors without the fit axis, in the order of the map's fields."""
+    stored = {name: part.values if isinstance(part, Structure) and stays(part) else part for name, part in map.parts().items()}
+    return {"a": (map.latent_dim,)} | {name: tuple(part.shape[1:]) for name, part in stored.items() if name != "a"}
 
 
 def layout_of(map: AdditiveMap) -> Layout:
@@ -50,18 +58,28 @@ def layout_of(map: AdditiveMap) -> Layout:
         offsets[name] = end
         end += prod(shape)
     n_bases = 0 if map.slope is None else map.slope.shape[1]
-    return Layout(map.latent_dim, map.hidden_dim, map.input_dim, n_bases, PHI_KINDS.index(map.phi), W2_KINDS.index(map.w2), **offsets, size=end)
+    tags = {"n_bases": n_bases, "phi": PHI_KINDS.index(map.phi), "w2": W2_KINDS.index(map.w2)}
+    return Layout(M=map.latent_dim, H=map.hidden_dim, K=map.input_dim, **tags, **offsets, size=end, pattern=None)
+
+
+def cpu_layout(map: AdditiveMap) -> Layout:
+    """The layout with its pattern."""
+    return layout_of(map)._replace(pattern=pattern(map).numpy())
 
 
 def pack(map: AdditiveMap) -> Tensor:
-    """All tensors of the written-out map as [F, size]; differentiable."""
-    return torch.cat([value.reshape(map.n_fits, -1) for value in map.written_out().tensors().values()], 1)
+    """All tensors of the map as [F, size]; differentiable."""
+    return torch.cat([value.reshape(map.n_fits, -1) for value in compact(map).tensors().values()], 1)
 
 
 def unpack(flat: Tensor, map: AdditiveMap) -> AdditiveMap:
-    """The inverse of ``pack``: a written-out map like ``map`` with the entries of ``flat``."""
-    tensors, end = {}, 0
+    """The inverse of ``pack``: a map like ``map`` with the entries of ``flat``, written out where they were packed so."""
+    parts, end = map.parts(), 0
+    new = {}
     for name, shape in shapes(map).items():
         start, end = end, end + prod(shape)
-        tensors[name] = flat[:, start:end].reshape(flat.shape[0], *shape)
-    return replace(map, **tensors)
+        value, part = flat[:, start:end].reshape(flat.shape[0], *shape), parts.get(name)
+        if name != "a" and isinstance(part, Structure) and stays(part):
+            value = part.with_values(value[:, part.row_order().argsort()] if isinstance(part, Sparse) else value)
+        new[name] = value
+    return replace(map, **new)

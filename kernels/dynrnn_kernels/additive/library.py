@@ -1,6 +1,7 @@
 """The registered operators under the differentiable one: shapes for torch.compile, batching for vmap, and which backend computes.
 
-They carry no gradient of their own (``operator.py`` has it); all tensors are packed as ``cpu.forward`` says.
+They carry no gradient of their own (``operator.py`` has it); all tensors are packed as ``cpu.forward`` says. ``layout`` is a Layout without its
+pattern, which comes as a tensor; only the CPU reads that.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from dynrnn_kernels.additive.layout import Layout
 from dynrnn_kernels.errors import KernelError
 
 BACKENDS = ("reference", "cpu", "triton")
-ARGUMENTS = "Tensor flat, Tensor z0, Tensor target, Tensor weight, Tensor u, Tensor rows"
-ROWS_AT = 5
+ARGUMENTS = "Tensor flat, Tensor z0, Tensor target, Tensor weight, Tensor u, Tensor rows, Tensor pattern"
+ROWS_AT, PATTERN_AT = 5, 6
 
 _library = Library("dynrnn", "DEF")
 _library.define(f"additive_forward({ARGUMENTS}, int[] layout, str backend) -> Tensor")
@@ -63,31 +64,34 @@ def _arrays(*tensors: Tensor) -> list:
     return [x.detach().numpy() for x in tensors]
 
 
-def _forward(flat: Tensor, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor, rows: Tensor, layout: list[int], backend: str) -> Tensor:
+def _forward(
+    flat: Tensor, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor, rows: Tensor, pattern: Tensor, layout: list[int], backend: str
+) -> Tensor:
     out = torch.empty(target.shape, dtype=target.dtype, device=target.device)
     if backend == "triton":
         weight = weight.expand(target.shape)
     given = [x.contiguous() for x in (flat, z0, target, weight, u, rows)]
     if backend == "triton":
-        _device_kernels().forward(given[0], Layout(*layout), *given[1:], out)
+        _device_kernels().forward(given[0], Layout._make([*layout, None]), *given[1:], out)
         return out
     arrays = _arrays(*given, out)
-    cpu.forward(arrays[0], Layout(*layout), *arrays[1:])
+    cpu.forward(arrays[0], Layout._make([*layout, pattern.numpy()]), *arrays[1:])
     return out
 
 
 def _backward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     *tensors, keep_gtarget, layout, backend = args
+    pattern = tensors.pop(PATTERN_AT)
     if backend == "triton":
         tensors[3] = tensors[3].expand(tensors[2].shape)
     tensors = [x.contiguous() for x in tensors]
     if backend == "triton":
-        return _device_kernels().backward(tensors[0], Layout(*layout), *tensors[1:])
+        return _device_kernels().backward(tensors[0], Layout._make([*layout, None]), *tensors[1:])
     flat, z0, target, _, u = tensors[:5]
     grad, gz0, gu = (torch.zeros(x.shape, dtype=x.dtype, device=x.device) for x in (flat, z0, u))
     gtarget = target.new_zeros(target.shape if keep_gtarget else (len(target), 0, 0))
     arrays = _arrays(*tensors, gz0, gtarget, gu, grad)
-    cpu.backward(arrays[0], Layout(*layout), *arrays[1:])
+    cpu.backward(arrays[0], Layout._make([*layout, pattern.numpy()]), *arrays[1:])
     return grad, gz0, gtarget, gu
 
 
@@ -97,13 +101,13 @@ for _device in ("CPU", "CUDA"):
 
 
 @torch.library.register_fake("dynrnn::additive_forward")
-def _(flat: Tensor, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor, rows: Tensor, layout: list[int], backend: str) -> Tensor:
-    return target.new_empty(target.shape)
+def _(*args: Any) -> Tensor:
+    return args[2].new_empty(args[2].shape)
 
 
 @torch.library.register_fake("dynrnn::additive_backward")
 def _(*args: Any) -> tuple[Tensor, ...]:
-    keep_gtarget, backend = args[8], args[10]
+    keep_gtarget, backend = args[9], args[11]
     shapes = [args[i].shape for i in (0, 1, 2, 4)]
     if not keep_gtarget and backend != "triton":
         shapes[2] = (shapes[2][0], 0, 0)
@@ -111,12 +115,12 @@ def _(*args: Any) -> tuple[Tensor, ...]:
 
 
 def _fold(dims: tuple, size: int, tensors: tuple) -> list[Tensor]:
-    """A batch dim becomes part of the fit dim: maps, states and sequences all have one. rows are shared."""
+    """A batch dim becomes part of the fit dim: maps, states and sequences all have one. ``rows`` and ``pattern`` are shared."""
     folded = []
     for i, (dim, x) in enumerate(zip(dims, tensors, strict=True)):
-        if i == ROWS_AT:
+        if i in (ROWS_AT, PATTERN_AT):
             if dim is not None:
-                raise KernelError("lengths cannot differ along a dimension that vmap maps over; call the operator once for each")
+                raise KernelError("lengths and places of values cannot differ along a dimension that vmap maps over; call the operator once for each")
             folded.append(x)
             continue
         batched = x.expand(size, *x.shape) if dim is None else x.movedim(dim, 0)
@@ -125,12 +129,12 @@ def _fold(dims: tuple, size: int, tensors: tuple) -> list[Tensor]:
 
 
 def _forward_batched(info: Any, dims: tuple, *args: Any) -> tuple[Tensor, int]:
-    out = forward(*_fold(dims[:6], info.batch_size, args[:6]), *args[6:])
+    out = forward(*_fold(dims[:7], info.batch_size, args[:7]), *args[7:])
     return out.reshape(info.batch_size, -1, *out.shape[1:]), 0
 
 
 def _backward_batched(info: Any, dims: tuple, *args: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-    outs = backward(*_fold(dims[:8], info.batch_size, args[:8]), *args[8:])
+    outs = backward(*_fold(dims[:9], info.batch_size, args[:9]), *args[9:])
     return tuple(x.reshape(info.batch_size, len(x) // info.batch_size, *x.shape[1:]) for x in outs), (0, 0, 0, 0)
 
 

@@ -13,6 +13,7 @@ from dynrnn_kernels.additive.checks import check_sequence
 from dynrnn_kernels.additive.layout import layout_of, pack
 from dynrnn_kernels.additive.library import choose_backend
 from dynrnn_kernels.additive.map import AdditiveMap
+from dynrnn_kernels.additive.pattern import pattern
 from dynrnn_kernels.errors import KernelError
 
 
@@ -23,8 +24,8 @@ class _ForcedSequence(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(flat: Tensor, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor, rows: Tensor, layout: list[int], backend: str) -> Tensor:
-        return library.forward(flat, z0, target, weight, u, rows, layout, backend)
+    def forward(*args: Any) -> Tensor:
+        return library.forward(*args)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -37,7 +38,7 @@ class _ForcedSequence(torch.autograd.Function):
         reverse = library.backward if torch.compiler.is_compiling() else _Gradient.apply
         wanted = ctx.needs_input_grad[2]                                            # the one gradient as large as the states
         grad, gz0, gtarget, gu = reverse(*ctx.saved_tensors, gout, wanted, ctx.layout, ctx.backend)
-        return grad, gz0, gtarget if wanted else None, None, gu, None, None, None
+        return grad, gz0, gtarget if wanted else None, None, gu, None, None, None, None
 
 
 class _Gradient(torch.autograd.Function):
@@ -103,5 +104,7 @@ def forced_sequence(
     N, M = shape[-2] if lengths is not None else B * shape[2], shape[-1]
     inputs = z0.new_zeros(F, N, 0) if u is None else u.reshape(F, N, -1)
     packed = target.reshape(F, N, M), _narrow(weight.detach(), target), inputs
-    out = _ForcedSequence.apply(pack(map), z0, *packed, rows, list(layout_of(map)), backend)
+    if backend == "triton":
+        map = map.written_out()
+    out = _ForcedSequence.apply(pack(map), z0, *packed, rows, pattern(map), list(layout_of(map)[:-1]), backend)
     return out.reshape(shape)

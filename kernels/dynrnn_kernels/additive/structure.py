@@ -33,6 +33,15 @@ class Structure(ABC):
     def apply(self, x: Tensor) -> Tensor:
         """The product with x [F, B, m]: [F, B, n]."""
 
+    @abstractmethod
+    def transposed(self) -> Self:
+        """The transpose, of the same kind."""
+
+    @property
+    @abstractmethod
+    def terms(self) -> int:
+        """Entries that are not 0 by the form alone, of n m."""
+
     @property
     def parameters_per_fit(self) -> int:
         return self.values.shape[1:].numel()
@@ -64,6 +73,13 @@ class Scalar(Structure):
     def apply(self, x: Tensor) -> Tensor:
         return self.values[:, None] * x
 
+    def transposed(self) -> Self:
+        return self
+
+    @property
+    def terms(self) -> int:
+        return self.size
+
 
 @dataclass(frozen=True, eq=False)
 class Permutation(Structure):
@@ -90,6 +106,14 @@ class Permutation(Structure):
     def apply(self, x: Tensor) -> Tensor:
         return self.values[:, None] * x[..., self.source]
 
+    def transposed(self) -> Self:
+        back = self.source.argsort()
+        return replace(self, values=self.values if self.values.shape[1] == 1 else self.values[:, back], source=back)
+
+    @property
+    def terms(self) -> int:
+        return self.source.numel()
+
 
 @dataclass(frozen=True, eq=False)
 class Block(Structure):
@@ -109,6 +133,13 @@ class Block(Structure):
     def apply(self, x: Tensor) -> Tensor:
         _, n, _, m = self.values.shape
         return torch.einsum("fbnm,fnhm->fbnh", x.reshape(*x.shape[:2], n, m), self.values).flatten(2)
+
+    def transposed(self) -> Self:
+        return replace(self, values=self.values.transpose(2, 3))
+
+    @property
+    def terms(self) -> int:
+        return self.parameters_per_fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +184,13 @@ class Circulant(Structure):
         channels = x.reshape(*x.shape[:2], -1, self.size)
         return torch.einsum("foit,fbitp->fbop", self.values, channels[..., (ring - shift[:, None]) % self.size]).flatten(2)
 
+    def transposed(self) -> Self:
+        return replace(self, values=self.values.transpose(1, 2), shifts=tuple(-s for s in self.places))
+
+    @property
+    def terms(self) -> int:
+        return self.size * self.parameters_per_fit
+
 
 @dataclass(frozen=True, eq=False)
 class Sparse(Structure):
@@ -187,6 +225,17 @@ class Sparse(Structure):
     def apply(self, x: Tensor) -> Tensor:
         terms = self.values[:, None] * x[..., self.columns]
         return x.new_zeros(*x.shape[:2], self.n_rows).scatter_add(2, self.rows.expand(terms.shape), terms)
+
+    def transposed(self) -> Self:
+        return replace(self, rows=self.columns, columns=self.rows, n_rows=self.n_columns, n_columns=self.n_rows)
+
+    @property
+    def terms(self) -> int:
+        return self.rows.numel()
+
+    def row_order(self) -> Tensor:
+        """[k] where the values lie if they are put row by row, and by columns in a row."""
+        return self._places.argsort()
 
 
 def apply(matrix: Tensor | Structure, x: Tensor) -> Tensor:

@@ -1,15 +1,13 @@
 """Products of structured matrices with a chunk of ROWS batch rows, and their sums of outer products, as ``tile.py`` has them for dense ones.
 
-Nothing calls them yet: structures reach compiled code written out. benchmarks/structure.py measures what they would save.
 A transposed product is the same function on transposed values: blocks [n, m, h], a sparse pattern by columns, channels [c_in, c_out, taps] with
-negative shifts. A sum's order depends on its own numbers alone.
+negative shifts. A sum's order depends on its own numbers alone. benchmarks/structure.py measures all of it against the dense products.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
@@ -112,11 +110,28 @@ def _add_sampled(A, row, B, at, stride, first, last, out):
 
 
 @njit(cache=True, nogil=True)
-def block_product(blocks, x, out):
-    """out = diag(blocks) x for blocks [n, h, m], x [n m, ROWS], out [n h, ROWS]. O(n h m)."""
-    n, h, m = blocks.shape
+def permutation_product(scale, source, x, out):
+    """out[i] = scale[i] x[source[i]], or scale[0] for all; x and out [n, ROWS]. O(n)."""
+    each = 1 if scale.size > 1 else 0
+    for i in range(out.shape[0]):
+        s, row = scale[i * each], source[i]
+        for r in range(ROWS):
+            out[i, r] = s * x[row, r]
+
+
+@njit(cache=True, nogil=True)
+def add_permutation_outer(A, B, source, one, out):
+    """out[i] += A[i] . B[source[i]], or all of them to out[0] for ``one`` scale; A and B [n, k], k a multiple of ROWS and not 0. O(n k)."""
+    for i in range(A.shape[0]):
+        _sampled_1(A, i, B, source[i:], B.shape[1], 0, out if one else out[i:])
+
+
+@njit(cache=True, nogil=True)
+def block_product(blocks, n, x, out):
+    """out = diag(blocks) x for n blocks below each other, [n h, m], x [n m, ROWS], out [n h, ROWS]. O(n h m)."""
+    h, m = out.shape[0] // n, blocks.shape[1]
     for b in range(n):
-        product(blocks[b], x[b * m : (b + 1) * m], out[b * h : (b + 1) * h])
+        product(blocks[b * h : (b + 1) * h], x[b * m : (b + 1) * m], out[b * h : (b + 1) * h])
 
 
 @njit(cache=True, nogil=True)
@@ -147,22 +162,10 @@ def add_sparse_outer(A, B, start, columns, out):
 
 
 @njit(cache=True, nogil=True)
-def ring_windows(shifts, c_in, n):
-    """Of channels of n places that ``unroll`` has laid out: where the window of each (channel, tap) begins, [c_in taps] int64."""
-    taps, longest = shifts.size, n + shifts.max() - shifts.min()
-    at = np.empty(c_in * taps, np.int64)
-    for i in range(c_in):
-        for t in range(taps):
-            at[i * taps + t] = i * longest + shifts.max() - shifts[t]
-    return at
-
-
-@njit(cache=True, nogil=True)
-def unroll(x, shifts, n, into):
-    """Channels x [c_in n, k] with as many places of the ring repeated as shifts [taps] reach over: into [c_in (n + max - min), k]."""
-    longest = n + shifts.max() - shifts.min()
+def unroll(x, n, first, longest, into):
+    """Channels x [c_in n, k] from place ``first`` of the ring on, ``longest`` places each: into [c_in longest, k]."""
     for i in range(x.shape[0] // n):
-        q = -shifts.max() % n
+        q = first
         for p in range(i * longest, (i + 1) * longest):
             for r in range(x.shape[1]):
                 into[p, r] = x[i * n + q, r]
@@ -173,8 +176,8 @@ def unroll(x, shifts, n, into):
 def circulant_product(values, windows, unrolled, n, out):
     """Circular convolution of channels: out[o, p] = sum over i and t of values[o, i, t] x[i, (p - shifts[t]) mod n].
 
-    values [c_out, c_in taps], windows as ``ring_windows`` and ``unrolled`` as ``unroll`` of x [c_in n, ROWS] give them; out [c_out n, ROWS].
-    O(n taps c_in c_out).
+    values [c_out, c_in taps]; out [c_out n, ROWS]; ``unrolled`` as ``unroll`` lays x [c_in n, ROWS] out, where the window of (i, t) begins at
+    windows[i taps + t]. O(n taps c_in c_out).
     """
     out[:] = 0
     for o in range(values.shape[0]):
@@ -198,4 +201,4 @@ def add_circulant_outer(A, unrolled, windows, n, out):
     """
     left, stride = A.reshape((A.shape[0] // n, n * A.shape[1])), A.shape[1]
     for o in range(out.shape[0]):
-        _add_sampled(left, o, unrolled, windows, stride, 0, windows.size, out[o])
+        _add_sampled(left, o, unrolled, windows, stride, 0, out.shape[1], out[o])

@@ -9,7 +9,7 @@ from dynrnn.models.base import AdditiveModel
 from dynrnn.training.draws import Sampler
 from dynrnn.training.forcing import AdaptiveTeacherForcing, per_fit
 from dynrnn.training.norms import JACOBIAN_NORMS
-from dynrnn_kernels.additive.layout import layout_of
+from dynrnn_kernels.additive.layout import layout_of, pack, unpack
 from dynrnn_kernels.update import AFFINE, Problem
 
 
@@ -23,7 +23,8 @@ class AdaptiveAlpha:
         self.forcing, self.problem, self.sampler = forcing, problem, sampler
         self.alpha = per_fit("alpha", forcing.alpha, model.n_fits)
         self.gamma = per_fit("gamma", forcing.gamma, model.n_fits)
-        self.layout = layout_of(model.additive_map())
+        self.map = model.additive_map()
+        self.layout = layout_of(self.map.written_out())                            # the norms' kernels take no structured matrices
         self.span = np.arange(1, T + 1)
 
     def update(self, u: int, theta: np.ndarray, active: np.ndarray) -> np.ndarray:
@@ -34,6 +35,8 @@ class AdaptiveAlpha:
         if fits.size < len(theta):
             theta = theta[fits]
         flat = np.where(self.problem.fill < 0, self.problem.constant, theta[:, self.problem.fill])
+        if flat.shape[1] != self.layout.size:
+            flat = pack(unpack(torch.from_numpy(flat), self.map).written_out()).detach().numpy()
         states = None if self.forcing.norm == "jacobian_upper_bound" else torch.from_numpy(self._states(u, fits, theta))
         kappa = JACOBIAN_NORMS[self.forcing.norm](torch.from_numpy(flat), self.layout, states).max(1).astype(np.float64)
         grows = np.isfinite(kappa) & (kappa > 1)

@@ -108,7 +108,7 @@ def standardised(model: AdditiveModel, recording: xr.Dataset) -> np.ndarray:
 
 def build_problem(model: AdditiveModel, recording: xr.Dataset, options: Options) -> tuple[FlatParameters, Problem]:
     F, M, N, T = model.n_fits, model.latent_dim, model.observed_dim, options.sequence_length
-    flat = flat_parameters(model)
+    flat = flat_parameters(model, written_out=options.backend == "triton")
     data = standardised(model, recording)
     inputs = recording.inputs.values if "inputs" in recording else np.zeros((*data.shape[:2], 0))
     beyond = np.arange(data.shape[1])[None] >= recording.n_time.values[:, None]

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from dynrnn.models.base import AdditiveModel
-from dynrnn_kernels.additive.layout import Layout, cpu_layout, pack
+from dynrnn_kernels.additive import AdditiveMap
+from dynrnn_kernels.additive.layout import Layout, cpu_layout, layout_of, pack
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,14 @@ def write(model: AdditiveModel, theta: np.ndarray) -> None:
             p.copy_(torch.as_tensor(theta[:, start:end].copy()).reshape(p.shape))
 
 
-def flat_parameters(model: AdditiveModel) -> FlatParameters:
-    """The layout of ``model``, found by probing: parameters are replaced by their own indices and the map is filled with them.
+def flat_parameters(model: AdditiveModel, written_out: bool = False) -> FlatParameters:
+    """The layout of ``model``, for CPU kernels or, with structured matrices ``written_out``, for a device.
 
+    How parameters fill it is found by probing: parameters are replaced by their own indices and the map is filled with them.
     Two probes with different offsets tell parameters (which move by the offset) from constants (which do not). This is right for maps
     that take parameters by index, as all of the PLRNN family do; any other map is refused.
     """
+    form = AdditiveMap.written_out if written_out else lambda map: map
     offsets, end = {}, 0
     for name, p in model.named_parameters():
         offsets[name] = (end, tuple(p.shape[1:]))
@@ -65,10 +68,11 @@ def flat_parameters(model: AdditiveModel) -> FlatParameters:
         index = np.broadcast_to(base + np.arange(end), (model.n_fits, end))
         write(probe, index)
         with torch.no_grad():
-            flats.append(pack(probe.additive_map())[0].numpy())
+            flats.append(pack(form(probe.additive_map()))[0].numpy())
     moved = flats[1] - flats[0]
     is_parameter = moved == shift
     if not (is_parameter | (moved == 0)).all():
         raise NotImplementedError(f"{model.family}: the map is not filled by index")
     fill = np.where(is_parameter, np.round(flats[0] - 1.0), -1).astype(np.int64)
-    return FlatParameters(offsets, end, cpu_layout(model.additive_map()), fill, np.where(is_parameter, 0.0, flats[0]))
+    layout = layout_of(model.additive_map().written_out()) if written_out else cpu_layout(model.additive_map())
+    return FlatParameters(offsets, end, layout, fill, np.where(is_parameter, 0.0, flats[0]))

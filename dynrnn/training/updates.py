@@ -97,6 +97,6 @@ def check_device_updates(model: AdditiveModel, recording: xr.Dataset, sequence_l
     training_device()
     n_windows = int(np.maximum(recording.n_time.values.astype(np.int64) - sequence_length, 0).sum())
     device_kernels().check_device_update(
-        layout_of(model.additive_map()), AFFINE if model.observation == "affine" else IDENTITY, model.observed_dim, batch_size, sequence_length,
+        layout_of(model.additive_map().written_out()), AFFINE if model.observation == "affine" else IDENTITY, model.observed_dim, batch_size, sequence_length,
         model.n_fits, n_windows,
     )

@@ -118,3 +118,27 @@ def test_canonical_maps_take_structures(kind):
     z = torch.randn(2, 20, M, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     for k, map in enumerate(canonical(model).maps):
         np.testing.assert_allclose(map.step(z[k].numpy()), model.step(z)[k].detach().numpy(), rtol=1e-12, atol=1e-13)      # float64, sums of 12 terms
+
+
+@pytest.mark.parametrize("kind", SIZES)
+def test_devices_and_norms_take_the_written_out_map(kind, native):
+    model = StructuredRNN(kind, n_fits=2, random_state=0)
+    flat, theta = flat_parameters(model, written_out=True), read(model)
+    filled = np.where(flat.fill >= 0, theta[:, np.maximum(flat.fill, 0)], flat.constant)
+    np.testing.assert_array_equal(filled, pack(model.additive_map().written_out()).detach().numpy())
+    assert flat.layout.pattern is None
+
+
+@pytest.mark.parametrize("norm", ["product_upper_bound", "jacobian_upper_bound"])
+def test_adaptive_strength_of_a_structured_map(monkeypatch, norm):
+    """It depends on the map, not on how its matrices lie."""
+    alphas = []
+    for stays in (True, False):
+        with monkeypatch.context() as patch:
+            stay_native(patch, stays)
+            model = StructuredRNN("block", n_fits=2, random_state=0)
+            forcing = dr.AdaptiveTeacherForcing(norm=norm)
+            run = dr.fit(model, recording(), forcing, n_updates=6, sequence_length=10, batch_size=3, progress=False, random_state=0)
+            alphas.append(run.history.alpha.values)
+    np.testing.assert_allclose(alphas[0], alphas[1], rtol=1e-4)                     # six updates in float32, in another order of sums
+    assert (alphas[0][:, 0] != 1).any() or norm == "jacobian_upper_bound"

@@ -25,12 +25,14 @@ from dynrnn_kernels.additive.cpu_cells import (
     activate,
     back_through,
     basis_of,
-    hidden_drive,
     matrix,
     spread,
 )
+from dynrnn_kernels.additive.cpu_matrices import Matrix
 from dynrnn_kernels.additive.cpu_singular import largest_singular_values, work_rows
+from dynrnn_kernels.additive.cpu_steps import hidden_drive
 from dynrnn_kernels.additive.lanes import spread_rows
+from dynrnn_kernels.additive.pattern import DENSE
 from dynrnn_kernels.additive.tile import ROWS, product
 
 BLOCK = 128     # states a work item; a multiple of ROWS
@@ -93,7 +95,7 @@ def slopes(flat, lay, W2, D, states, u, hidden, z, drive, d):
             z[m, r] = states[row, m]
         for k in range(lay.K):
             drive[k, r] = u[row, k]
-    hidden_drive(lay.w2, W2, D, z, drive, d)
+    hidden_drive(lay.w2, Matrix(DENSE, W2, np.empty(0, np.int64)), D, z, drive, z[:0], d)
     slope, threshold = basis_of(flat, lay)
     x = d.reshape(d.size)
     activate(lay.phi, slope, threshold, x, hidden[0], hidden[2])

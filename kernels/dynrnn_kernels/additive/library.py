@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from functools import cache
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from dynrnn_kernels.additive import cpu
 from dynrnn_kernels.additive.layout import Layout
 from dynrnn_kernels.errors import KernelError
 
+TRITON_INSTALLED = importlib.util.find_spec("triton") is not None               # looked for once: it costs as much as a small kernel
 BACKENDS = ("reference", "cpu", "triton")
 ARGUMENTS = "Tensor flat, Tensor z0, Tensor target, Tensor weight, Tensor u, Tensor rows, Tensor pattern"
 ROWS_AT, PATTERN_AT = 5, 6
@@ -31,24 +31,17 @@ forward: Any = torch.ops.dynrnn.additive_forward
 backward: Any = torch.ops.dynrnn.additive_backward
 
 
-@cache
-def _triton_is_installed() -> bool:
-    """Looking for it costs as much as a small kernel."""
-    return importlib.util.find_spec("triton") is not None
-
-
 def choose_backend(device: torch.device, backend: str | None = None) -> str:
     """The backend to use: the argument, else the environment's DYNRNN_BACKEND, else ``cpu`` on a CPU, ``triton`` on CUDA where it is installed,
     and ``reference`` elsewhere. On a CPU ``triton`` runs in Triton's interpreter, for tests: it wants TRITON_INTERPRET=1 and is slow.
     """
-    installed = _triton_is_installed()
-    by_device = {"cpu": "cpu", "cuda": "triton" if installed else "reference"}.get(device.type, "reference")
+    by_device = {"cpu": "cpu", "cuda": "triton" if TRITON_INSTALLED else "reference"}.get(device.type, "reference")
     wanted = backend or os.environ.get("DYNRNN_BACKEND") or by_device
     if wanted not in BACKENDS:
         raise KernelError(f"backend must be one of {BACKENDS}, got {wanted!r}")
     if wanted == "cpu" and device.type != "cpu":
         raise KernelError(f"backend 'cpu' needs tensors on the CPU, these are on {device}; move them there or name another backend")
-    if wanted == "triton" and not installed:
+    if wanted == "triton" and not TRITON_INSTALLED:
         raise KernelError("backend 'triton' needs the package triton, which is not installed here; name another backend, or install it")
     if wanted == "triton" and device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
         raise KernelError("backend 'triton' needs tensors on a CUDA device, these are on the CPU; move them there, or name backend 'cpu'")

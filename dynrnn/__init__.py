@@ -36,6 +36,7 @@ _PUBLIC = {
     "concat": "dynrnn.training",
     "estimate_interval": "dynrnn.training",
     "fit": "dynrnn.training",
+    "load_checkpoints": "dynrnn.training",
     "minimal_code": "dynrnn.training",
     "select": "dynrnn.training",
     "as_recording": "dynrnn.data",
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
         concat,
         estimate_interval,
         fit,
+        load_checkpoints,
         minimal_code,
         select,
     )

@@ -63,6 +63,8 @@ class Fit:
     """Model of the last update, or the best on the validation part."""
     validate: bool = False
     """Hold out a tenth of the training data and follow D_stsp on it (implied by --keep best)."""
+    checkpoint_every: int | None = None
+    """Keep the model of every so many updates, so that `dynrnn analyze` can tell how fixed points and cycles come about."""
     random_state: int = 0
     steps: int = 100_000
     """Samples of a known system, for training and for each test trajectory."""
@@ -96,7 +98,7 @@ class Fit:
             model, training, forcing=self.forcing_scheme(), n_updates=self.updates, sequence_length=self.sequence_length,
             batch_size=self.batch_size, learning_rate=self.learning_rate, validation=validation, out=self.out, progress=self.progress,
             random_state=self.random_state, noise=self.training_noise, standardise=self.standardise, keep=self.keep,
-            gradient_clip=float("inf") if self.gradient_clip is None else self.gradient_clip,
+            checkpoint_every=self.checkpoint_every, gradient_clip=float("inf") if self.gradient_clip is None else self.gradient_clip,
             regularisation=dr.Regularisation(latent=self.latent_regularisation, observation=self.observation_regularisation),
         )
         orbit, scores = judge(run, test, reference, training, preset)

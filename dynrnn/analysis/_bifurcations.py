@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from tqdm.auto import tqdm
 
 from dynrnn.analysis._cycles import cycles
 from dynrnn.analysis._fixed_points import fixed_points
-from dynrnn.analysis.piecewise.canonical import canonical
+from dynrnn.analysis.piecewise.canonical import ANALYSED, NOT_FINITE, Maps, canonical
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.piecewise.path import Step, follow
 from dynrnn.errors import ArgumentError, check_int
@@ -45,8 +47,8 @@ def _key(words: np.ndarray) -> bytes:
 
 
 def bifurcations(
-    snapshots: Sequence[Any], updates: Any = None, *, max_period: int = 1, objects: Any = None, history: xr.Dataset | None = None,
-    fit: int = 0, inputs: Any = None, n_checks: int = 16,
+    snapshots: Sequence[Any] | Mapping[int, Any], updates: Any = None, *, max_period: int = 1, objects: Any = None, history: xr.Dataset | None = None,
+    inputs: Any = None, n_checks: int = 16, progress: bool = False,
 ) -> xr.Dataset:
     """Every event of the fixed points and cycles between the first snapshot of a training and the last.
 
@@ -56,19 +58,30 @@ def bifurcations(
 
     Parameters
     ----------
-    snapshots : models (or bare maps) of equal shape, at least two. updates : when each was taken (default 0, 1, 2, ...), increasing.
+    snapshots : models (or bare maps) of equal shape, at least two; or, by the number of updates of each, ``run.checkpoints`` of
+        ``fit(..., checkpoint_every=n)`` or ``dr.load_checkpoints(folder)``. updates : when each was taken (default 0, 1, 2, ...), increasing.
     max_period : cycles up to this period are followed beside fixed points. objects : in place of ``fixed_points`` and ``cycles``, a function that gives
         the words of all objects of a map, each (period, unit) bool. Where their lists are not complete, births and deaths are of what was found.
-    history : run.history, to put the loss beside each event. fit : which fit of the models (by its place).
+    history : run.history, to put the loss beside each event.
     n_checks : places between two snapshots where an object is looked at; opposite events between two of them are missed.
 
-    Returns a Dataset with dims event and object: ``kind`` (birth, death, border crossing, stability change), ``mechanism`` of births and deaths
-    (border collision: two objects meet on a switching plane, or a cycle comes from a shorter one; escape: to infinity), ``update`` of the event,
-    ``number`` of the object, its ``location``, unstable directions before and after (-1 where there is nothing), ``loss``; and for each
-    object its ``period``, ``born`` and ``died`` (NaN: outside).
+    Returns a Dataset with dims fit, event and object. Of each event: ``kind`` (birth, death, border crossing, stability change; empty past the
+    last of a fit), ``mechanism`` of births and deaths (border collision: two objects meet on a switching plane, or a cycle comes from a shorter
+    one; escape: to infinity), ``update``, ``number`` of the object, its ``location``, unstable directions before and after (-1 where there is
+    nothing), ``loss``; of each object its ``period``, ``born`` and ``died`` (NaN: outside); of each fit ``n_events``, ``n_objects`` and ``status``:
+    a fit whose parameters stop being finite is followed up to there.
 
-    Cost O(snapshots objects n_checks M^3) beside what ``objects`` takes.
+    Cost O(fits snapshots objects n_checks M^3) beside what ``objects`` takes.
+
+    >>> maps = [PiecewiseLinearMap([0.5], [[-2.0]], [[1.0]], [mu], [0.0]) for mu in (-1.0, 1.0)]
+    >>> table = bifurcations(maps)
+    >>> table.kind.values.tolist(), table["update"].values.round(6).tolist()
+    ([['border crossing']], [[0.5]])
     """
+    if isinstance(snapshots, Mapping):
+        if updates is not None:
+            raise ArgumentError("updates must be left out where snapshots come with their numbers of updates.")
+        updates, snapshots = list(snapshots), list(snapshots.values())
     if len(snapshots) < 2:
         raise ArgumentError(f"snapshots must be at least two states of one training, got {len(snapshots)}.")
     check_int("n_checks", n_checks, low=1)
@@ -76,18 +89,32 @@ def bifurcations(
     when = np.arange(len(snapshots), dtype=np.float64) if updates is None else np.asarray(updates, dtype=np.float64)
     if when.shape != (len(snapshots),) or not (np.diff(when) > 0).all():
         raise ArgumentError(f"updates must be {len(snapshots)} increasing numbers, one for each snapshot, got {np.round(when, 6).tolist()[:10]}.")
-    maps = [_one(snapshot, fit, inputs, when[i]) for i, snapshot in enumerate(snapshots)]
-    shapes = {(map.latent_dim, map.n_units) for map in maps}
+    all_maps = [canonical(snapshot, inputs) for snapshot in snapshots]
+    shapes = {(len(maps.maps), map.latent_dim, map.n_units) for maps in all_maps for map in maps.maps if map is not None}
     if len(shapes) > 1:
-        raise ArgumentError(f"snapshots must be of equal shape, got latent and unit numbers {sorted(shapes)}.")
+        raise ArgumentError(f"snapshots must be of equal shape, got numbers of fits, latents and units {sorted(shapes)}.")
     objects = objects or (lambda map: _real_words(map, max_period))
+    tables, status = [], []
+    with tqdm(total=len(all_maps[0].maps) * len(when), disable=not progress, unit="snapshot") as bar:
+        for k in range(len(all_maps[0].maps)):
+            finite = [map for map in itertools.takewhile(lambda map: map is not None, (maps.maps[k] for maps in all_maps)) if map is not None]
+            tables.append(_followed(finite, when, objects, n_checks, bar))
+            status.append(ANALYSED if len(finite) == len(when) else f"{NOT_FINITE} from update {when[len(finite)]:g} on")
+    return _dataset(tables, all_maps[0], np.array(status), history)
+
+
+def _followed(maps: list[PiecewiseLinearMap], when: np.ndarray, objects: Any, n_checks: int, bar: Any) -> _Table:
     table = _Table()
-    first = {_key(words): words for words in objects(maps[0])}
-    table.now = {key: table.add(words) for key, words in first.items()}
-    words_now = first
-    for i in range(len(maps) - 1):
-        words_now = _advance(table, maps[i], maps[i + 1], words_now, {_key(w): w for w in objects(maps[i + 1])}, when[i], when[i + 1], n_checks)
-    return _dataset(table, maps[0].latent_dim, history, fit)
+    words: dict[bytes, np.ndarray] = {}
+    for i, map in enumerate(maps):
+        found = {_key(w): w for w in objects(map)}
+        if i == 0:
+            table.now = {key: table.add(w) for key, w in found.items()}
+        else:
+            _advance(table, maps[i - 1], map, words, found, when[i - 1], when[i], n_checks)
+        words = found
+        bar.update()
+    return table
 
 
 def _real_words(map: PiecewiseLinearMap, max_period: int) -> list[np.ndarray]:
@@ -105,21 +132,11 @@ def _isolated(points: xr.Dataset) -> np.ndarray:
     return (points.valid & (points.kind == "point") & (points.margin > 0)).values[0]
 
 
-def _one(snapshot: Any, fit: int, inputs: Any, update: float) -> PiecewiseLinearMap:
-    maps = canonical(snapshot, inputs).maps
-    if not 0 <= fit < len(maps):
-        raise ArgumentError(f"fit must be from 0 to {len(maps) - 1}, got {fit}.")
-    map = maps[fit]
-    if map is None:
-        raise ArgumentError(f"fit {fit} has parameters that are not finite at update {update:g}; leave that snapshot and those after it out.")
-    return map
-
-
 def _advance(
     table: _Table, first: PiecewiseLinearMap, second: PiecewiseLinearMap, before: dict[bytes, np.ndarray], after: dict[bytes, np.ndarray],
     begin: float, end: float, n_checks: int,
-) -> dict[bytes, np.ndarray]:
-    """Follow all objects of one snapshot to the next, and back what is new there. Returns the objects of the next."""
+) -> None:
+    """Follow all objects of one snapshot to the next, and back what is new there."""
     now: dict[bytes, int] = {}
     for key, words in before.items():
         number = table.now[key]
@@ -133,7 +150,6 @@ def _advance(
             steps, _ = follow(first, second, words, backward=True, n_checks=n_checks)
             _record(table, now[key], steps, begin, end, backward=True)
     table.now = now
-    return after
 
 
 def _record(table: _Table, number: int, steps: list[Step], begin: float, end: float, *, backward: bool) -> None:
@@ -146,28 +162,38 @@ def _record(table: _Table, number: int, steps: list[Step], begin: float, end: fl
         table.event(number, kind, step, at, step.kind if ends else "")
 
 
-def _dataset(table: _Table, M: int, history: xr.Dataset | None, fit: int) -> xr.Dataset:
-    rows = sorted(table.rows, key=lambda row: (row["update"], row["object"]))
-    update = np.array([row["update"] for row in rows])
-    loss = np.full(len(rows), np.nan)
-    if history is not None and len(rows):
-        loss = np.interp(update, history["update"].values, history.loss.isel(fit=fit).values)
-    number = np.array([row["object"] for row in rows], dtype=np.int64)
-    kinds = np.array([row["kind"] for row in rows], dtype=str)
-    born, died = (np.array([next(iter(update[(number == k) & (kinds == kind)]), np.nan) for k in range(len(table.periods))]) for kind in (BIRTH, DEATH))
-    places = np.array([row["at"] for row in rows]).reshape(len(rows), M)
-    event = {
-        "kind": (kinds, "what happens"),
-        "mechanism": (np.array([row["mechanism"] for row in rows], dtype=str), "how an object is born or dies"),
-        "number": (number, "object that it happens to"),
-        "unstable_before": (np.array([row["before"] for row in rows], dtype=np.int64), "unstable directions before, -1 for none"),
-        "unstable_after": (np.array([row["after"] for row in rows], dtype=np.int64), "unstable directions after, -1 for none"),
-        "loss": (loss, "loss at the event, between rows of the history by straight lines"),
-    }
-    data: dict[str, Any] = {name: ("event", values, {"long_name": text}) for name, (values, text) in event.items()}
-    data["update"] = "event", update, {"long_name": "when it happens, on the straight line between two snapshots", "units": "updates"}
-    data["location"] = ("event", "latent"), places, {"long_name": "a point of the object at the event"}
-    data["period"] = "object", np.array(table.periods, dtype=np.int64), {"long_name": "period", "units": "samples"}
-    data["born"] = "object", born, {"long_name": "update of its birth, NaN if before the first snapshot", "units": "updates"}
-    data["died"] = "object", died, {"long_name": "update of its death, NaN if it is there at the last snapshot", "units": "updates"}
-    return xr.Dataset(data)
+def _dataset(tables: list[_Table], maps: Maps, status: np.ndarray, history: xr.Dataset | None) -> xr.Dataset:
+    F, E, n_objects, M = len(tables), max(len(t.rows) for t in tables), max(len(t.periods) for t in tables), maps.latent_dim
+    kind, mechanism = np.full((F, E), "", dtype=object), np.full((F, E), "", dtype=object)
+    number, before, after = (np.full((F, E), -1, dtype=np.int64) for _ in range(3))
+    update, loss, location = np.full((F, E), np.nan), np.full((F, E), np.nan), np.full((F, E, M), np.nan)
+    period, born, died = np.zeros((F, n_objects), dtype=np.int64), *(np.full((F, n_objects), np.nan) for _ in range(2))
+    for k, table in enumerate(tables):
+        period[k, : len(table.periods)] = table.periods
+        for i, row in enumerate(sorted(table.rows, key=lambda row: (row["update"], row["object"]))):
+            kind[k, i], mechanism[k, i], number[k, i], update[k, i] = row["kind"], row["mechanism"], row["object"], row["update"]
+            before[k, i], after[k, i], location[k, i] = row["before"], row["after"], row["at"]
+            if row["kind"] in (BIRTH, DEATH):
+                (born if row["kind"] == BIRTH else died)[k, row["object"]] = row["update"]
+        if history is not None:
+            loss[k] = np.interp(update[k], history["update"].values, history.loss.isel(fit=k).values)
+    event, thing = ("fit", "event"), ("fit", "object")
+    return xr.Dataset(
+        {
+            "kind": (event, kind.astype(str), {"long_name": "what happens"}),
+            "mechanism": (event, mechanism.astype(str), {"long_name": "how an object is born or dies"}),
+            "update": (event, update, {"long_name": "when it happens, on the straight line between two snapshots", "units": "updates"}),
+            "number": (event, number, {"long_name": "object that it happens to"}),
+            "location": ((*event, "latent"), location, {"long_name": "a point of the object at the event", "units": "latent units"}),
+            "unstable_before": (event, before, {"long_name": "unstable directions before, -1 for none"}),
+            "unstable_after": (event, after, {"long_name": "unstable directions after, -1 for none"}),
+            "loss": (event, loss, {"long_name": "loss at the event, between rows of the history by straight lines"}),
+            "period": (thing, period, {"long_name": "period", "units": "samples"}),
+            "born": (thing, born, {"long_name": "update of its birth, NaN if before the first snapshot", "units": "updates"}),
+            "died": (thing, died, {"long_name": "update of its death, NaN if it is there at the last snapshot", "units": "updates"}),
+            "n_events": ("fit", np.array([len(t.rows) for t in tables]), {"long_name": "events of the fit", "units": "1"}),
+            "n_objects": ("fit", np.array([len(t.periods) for t in tables]), {"long_name": "objects of the fit", "units": "1"}),
+            "status": ("fit", status, {"long_name": "what was done"}),
+        },
+        coords={"fit": maps.fit},
+    )

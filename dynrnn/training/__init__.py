@@ -1,5 +1,6 @@
 """Training: forcing, regularisers, the loop, and what comes out of it."""
 
+from dynrnn.training.checkpoints import load_checkpoints
 from dynrnn.training.fit import fit
 from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing, FreeRunning, GeneralizedTeacherForcing, SparseTeacherForcing
 from dynrnn.training.interval import estimate_interval
@@ -10,5 +11,5 @@ from dynrnn.training.status import Status
 
 __all__ = [
     "AdaptiveTeacherForcing", "Forcing", "FreeRunning", "GeneralizedTeacherForcing", "Regularisation", "Run", "SparseTeacherForcing", "Status",
-    "concat", "estimate_interval", "fit", "minimal_code", "select",
+    "concat", "estimate_interval", "fit", "load_checkpoints", "minimal_code", "select",
 ]

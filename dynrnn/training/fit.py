@@ -19,6 +19,7 @@ from dynrnn.results.run_folder import RunFolder
 from dynrnn.results.schema import data_fingerprint, stamp
 from dynrnn.results.store import write_results
 from dynrnn.streams import check_random_state
+from dynrnn.training.checkpoints import Checkpoints
 from dynrnn.training.forcing import Forcing, GeneralizedTeacherForcing, PerFit, per_fit
 from dynrnn.training.loop import Options, train
 from dynrnn.training.regularisation import Regularisation
@@ -47,6 +48,7 @@ def fit(
     standardise: bool = True,
     keep: Literal["last", "best"] = "last",
     validate_every: int | None = None,
+    checkpoint_every: int | None = None,
     max_refused: int = 20,
     backend: str | None = None,
     n_threads: int | None = None,
@@ -63,6 +65,8 @@ def fit(
     validation : a recording that is held out; every ``validate_every`` updates (default a twentieth of all) each fit runs freely
         for its length, from eight of its samples, and the mean D_stsp against it goes into the history.
     keep : ``last`` leaves the model of the last update in ``run.model``, ``best`` the one best on validation.
+    checkpoint_every : keep the model of every so many updates, and of the first and the last, in ``run.checkpoints`` and, while training goes on,
+        in the folder (``load_checkpoints``); they take O(n_updates / checkpoint_every) times the memory of the parameters. None by default.
     out : a new folder for config, checkpoints and results.
     noise : standard deviation of Gaussian noise on windows (inputs and targets alike), in standard deviations of the channel.
     regularisation : see ``Regularisation``; none by default.
@@ -102,6 +106,8 @@ def fit(
     check_int("sequence_length", sequence_length, low=1)
     check_int("batch_size", batch_size, low=1)
     check_int("max_refused", max_refused, low=1)
+    if checkpoint_every is not None:
+        check_int("checkpoint_every", checkpoint_every, low=1)
     if keep not in ("last", "best"):
         raise ArgumentError(f"keep must be 'last' or 'best', got {keep!r}.")
     if keep == "best" and validation is None:
@@ -135,7 +141,8 @@ def fit(
         "model": model.family, "model_config": model.config(), "forcing": {"scheme": type(forcing).__name__, **_plain(asdict(forcing))},
         "n_updates": n_updates, "sequence_length": sequence_length, "batch_size": batch_size, "learning_rate": _plain([start, end]),
         "noise": _plain(options.noise), "regularisation": _plain(asdict(regularisation)), "gradient_clip": _plain(options.gradient_clip),
-        "standardise": standardise, "keep": keep, "backend": chosen, "random_state": random_state, "recording": _plain(dict(recording.attrs)),
+        "standardise": standardise, "keep": keep, "checkpoint_every": checkpoint_every, "backend": chosen,
+        "random_state": random_state, "recording": _plain(dict(recording.attrs)),
     }
     folder = None if out is None else RunFolder.create(out, config)                 # an output folder in use is refused before any work
 
@@ -150,10 +157,12 @@ def fit(
     names = recording[dim].values.tolist() if dim in recording.coords else list(range(model.observed_dim))
     model.recording_info = {"dim": dim, "names": names, "dt": float(recording.attrs.get("dt", 1.0)), "units": str(recording.attrs.get("units", ""))}
 
-    trained = train(model, recording, validation, options)
+    checkpoints = None if checkpoint_every is None else Checkpoints(checkpoint_every, folder)
+    trained = train(model, recording, validation, options, checkpoints)
     run = Run(
         model=trained.best if keep == "best" and trained.best is not None else trained.last,
         history=trained.history, status=trained.status, refused=trained.refused, last=trained.last, best=trained.best, config=config,
+        checkpoints={} if checkpoints is None else checkpoints.models,
     )
     if run.model is not model:
         model.load_state_dict(run.model.state_dict())                               # the user's own object is the trained model

@@ -16,6 +16,7 @@ from dynrnn.analysis.reconstruction import d_stsp
 from dynrnn.models.base import AdditiveModel
 from dynrnn.models.generation import generate
 from dynrnn.training.adaptive import AdaptiveAlpha
+from dynrnn.training.checkpoints import Checkpoints
 from dynrnn.training.draws import Sampler
 from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing
 from dynrnn.training.parameters import FlatParameters, flat_parameters, read, write
@@ -169,7 +170,7 @@ class Validator:
         self.scores[update] = score
 
 
-def train(model: AdditiveModel, recording: xr.Dataset, validation: xr.Dataset | None, options: Options) -> Trained:
+def train(model: AdditiveModel, recording: xr.Dataset, validation: xr.Dataset | None, options: Options, checkpoints: Checkpoints | None = None) -> Trained:
     """Run all updates; ``model`` ends with the parameters of the last."""
     F, T = model.n_fits, options.sequence_length
     fits = model.fit_number.numpy().copy()
@@ -191,6 +192,8 @@ def train(model: AdditiveModel, recording: xr.Dataset, validation: xr.Dataset | 
     start, end = options.learning_rate
     ratio = end / start
 
+    if checkpoints is not None:
+        checkpoints(0, model, state.theta)
     began, done, block = time.perf_counter(), 0, 1
     with threads(options.n_threads, F * -(-options.batch_size // ROWS)), one_blas_thread(), tqdm(
         total=options.n_updates, unit="update", disable=not options.progress, desc=f"{model.family} x {F}", smoothing=0.1
@@ -201,6 +204,8 @@ def train(model: AdditiveModel, recording: xr.Dataset, validation: xr.Dataset | 
                 n = min(n, adaptive.forcing.every - done % adaptive.forcing.every)
             if validator is not None:
                 n = min(n, options.validate_every - done % options.validate_every)
+            if checkpoints is not None:
+                n = min(n, checkpoints.every - done % checkpoints.every)
             numbers = np.arange(done, done + n)
             if adaptive is None:
                 alpha = options.forcing.strength(numbers, options.n_updates, F)
@@ -219,6 +224,9 @@ def train(model: AdditiveModel, recording: xr.Dataset, validation: xr.Dataset | 
             if validator is not None and (done % options.validate_every == 0 or done == options.n_updates):
                 updates.fetch()
                 validator(done, state.theta)
+            if checkpoints is not None and (done % checkpoints.every == 0 or done == options.n_updates):
+                updates.fetch()
+                checkpoints(done, model, state.theta)
             bar.update(n)
             bar.set_postfix(loss=f"{np.median(loss[-1]):.3g}", alpha=f"{np.median(alpha[-1]):.3g}", refused=int(state.refused.sum()))
     updates.fetch()

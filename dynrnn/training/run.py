@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class Run:
     history : (fit, update): loss, alpha, learning_rate, gradient_norm, seconds, and validation where there was one.
     status, refused : (fit) how each fit ended; how many steps were refused.
     best : the model that was best on validation, None without validation. ``last`` : the model of the last update.
+    checkpoints : models on the way, by number of updates, where ``checkpoint_every`` asked for them.
     config : what was asked for, as JSON-able values. path : the run's folder, None where nothing is stored.
     """
 
@@ -33,6 +34,7 @@ class Run:
     last: AdditiveModel
     best: AdditiveModel | None
     config: dict[str, Any]
+    checkpoints: dict[int, AdditiveModel] = field(default_factory=dict)
     path: Path | None = None
 
     def store(self, **groups: xr.Dataset) -> None:
@@ -55,7 +57,7 @@ def select_run(run: Run, fit: int) -> Run:
     pick = {"fit": [fit]}
     return Run(
         select_model(run.model, fit), run.history.isel(pick), run.status.isel(pick), run.refused.isel(pick), select_model(run.last, fit),
-        None if run.best is None else select_model(run.best, fit), run.config,
+        None if run.best is None else select_model(run.best, fit), run.config, {n: select_model(model, fit) for n, model in run.checkpoints.items()},
     )
 
 

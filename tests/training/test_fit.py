@@ -139,3 +139,39 @@ def test_per_fit_settings_are_those_of_separate_fits():
         one = dr.select(model(n_fits=2), k)
         dr.fit(one, wave(), dr.GeneralizedTeacherForcing(alphas[k]), learning_rate=(rates[k], rates[k] / 10), noise=0.1 * k, **SETTINGS)
         assert torch.equal(one.W1[0], both.W1[k])
+
+
+def test_checkpoints_on_the_way_are_those_of_shorter_trainings(tmp_path):
+    model = dr.ShallowPLRNN(2, 2, 6, n_fits=2, random_state=0)
+    run = dr.fit(model, wave(), **{**SETTINGS, "n_updates": 25}, checkpoint_every=10, out=tmp_path / "run", learning_rate=1e-3)
+    assert list(run.checkpoints) == [0, 10, 20, 25]
+    shorter = dr.fit(dr.ShallowPLRNN(2, 2, 6, n_fits=2, random_state=0), wave(), **{**SETTINGS, "n_updates": 20}, learning_rate=1e-3)
+    stored = dr.load_checkpoints(tmp_path / "run")
+    assert list(stored) == [0, 10, 20, 25]
+    for name, value in shorter.model.state_dict().items():
+        assert torch.equal(value, run.checkpoints[20].state_dict()[name])
+        assert torch.equal(value, stored[20].state_dict()[name])
+    assert torch.equal(run.checkpoints[25].W1, run.model.W1)
+    one = dr.select(run, 1)
+    assert torch.equal(one.checkpoints[10].W1[0], run.checkpoints[10].W1[1])
+    with pytest.raises(dr.FileFormatError, match="checkpoint_every"):
+        dr.load_checkpoints(dr.results.RunFolder.create(tmp_path / "empty", {}).path)
+    with pytest.raises(dr.ArgumentError, match="checkpoint_every"):
+        dr.fit(model, wave(), **SETTINGS, checkpoint_every=0)
+
+
+def test_what_a_broken_off_training_has_kept(tmp_path, monkeypatch):
+    from dynrnn.training import loop
+
+    updates, calls = loop.run_updates, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        updates(*arguments)
+
+    monkeypatch.setattr(loop, "run_updates", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        dr.fit(dr.ShallowPLRNN(2, 2, 6, random_state=0), wave(), **{**SETTINGS, "n_updates": 25}, checkpoint_every=1, out=tmp_path / "run")
+    assert list(dr.load_checkpoints(tmp_path / "run")) == [0, 1, 2, 3]

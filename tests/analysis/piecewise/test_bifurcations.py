@@ -41,6 +41,11 @@ def objects(*periods):
 WHEN = np.array([0.0, 0.21, 0.5, 0.77, 1.0])
 
 
+def one(*arguments, **options):
+    """The table of the only fit."""
+    return bifurcations(*arguments, **options).isel(fit=0)
+
+
 def sweep(**parameters):
     """Snapshots in which parameters given as (start, end) change in proportion to WHEN."""
     fixed = {name: value if isinstance(value, tuple) else (value, value) for name, value in parameters.items()}
@@ -49,7 +54,7 @@ def sweep(**parameters):
 
 def test_a_fixed_point_crosses_the_border():
     """Both denominators positive: the left point becomes the right one at mu = 0, from a sink (|mu|^2 = .4) to a saddle."""
-    table = bifurcations(sweep(tau_left=0.5, delta_left=0.4, tau_right=-2.0, delta_right=0.4, mu=(-0.3, 0.7)), WHEN, objects=objects(1))
+    table = one(sweep(tau_left=0.5, delta_left=0.4, tau_right=-2.0, delta_right=0.4, mu=(-0.3, 0.7)), WHEN, objects=objects(1))
     assert table.kind.values.tolist() == ["border crossing"]
     np.testing.assert_allclose(table["update"], 0.3, atol=1e-6)
     assert (table.unstable_before.item(), table.unstable_after.item()) == (0, 1)
@@ -58,7 +63,7 @@ def test_a_fixed_point_crosses_the_border():
 
 
 def test_a_cycle_of_two_is_born_where_the_fixed_point_crosses():
-    table = bifurcations(sweep(tau_left=0.5, delta_left=0.4, tau_right=-2.0, delta_right=0.4, mu=(-0.3, 0.7)), WHEN, objects=objects(1, 2))
+    table = one(sweep(tau_left=0.5, delta_left=0.4, tau_right=-2.0, delta_right=0.4, mu=(-0.3, 0.7)), WHEN, objects=objects(1, 2))
     births = table.isel(event=np.flatnonzero(table.kind.values == "birth"))
     np.testing.assert_allclose(births["update"], 0.3, atol=1e-6)
     assert births.mechanism.values.tolist() == ["border collision"]
@@ -67,19 +72,19 @@ def test_a_cycle_of_two_is_born_where_the_fixed_point_crosses():
 
 def test_the_library_s_own_lists_give_the_same_table():
     maps = sweep(tau_left=0.5, delta_left=0.4, tau_right=-2.0, delta_right=0.4, mu=(-0.3, 0.7))
-    own, tried = bifurcations(maps, WHEN, max_period=3), bifurcations(maps, WHEN, objects=objects(1, 2, 3))
+    own, tried = one(maps, WHEN, max_period=3), one(maps, WHEN, objects=objects(1, 2, 3))
     assert sorted(zip(own.kind.values, own["update"].values.round(9))) == sorted(zip(tried.kind.values, tried["update"].values.round(9)))
 
 
 def test_two_fixed_points_meet_and_vanish():
     """Denominators of opposite signs: both exist for mu < 0 and none for mu > 0; backwards both are born."""
     maps = sweep(tau_left=0.5, delta_left=0.4, tau_right=1.8, delta_right=0.4, mu=(-0.3, 0.7))
-    table = bifurcations(maps, WHEN, objects=objects(1))
+    table = one(maps, WHEN, objects=objects(1))
     assert table.kind.values.tolist() == ["death", "death"]
     assert set(table.mechanism.values) == {"border collision"}
     np.testing.assert_allclose(table["update"], 0.3, atol=1e-6)
     assert sorted(table.unstable_before.values) == [0, 1]
-    back = bifurcations(maps[::-1], 1 - WHEN[::-1], objects=objects(1))
+    back = one(maps[::-1], 1 - WHEN[::-1], objects=objects(1))
     assert back.kind.values.tolist() == ["birth", "birth"]
     np.testing.assert_allclose(back["update"], 0.7, atol=1e-6)
     np.testing.assert_allclose(np.sort(back.born), 0.7, atol=1e-6)
@@ -88,7 +93,7 @@ def test_two_fixed_points_meet_and_vanish():
 @pytest.mark.parametrize(("start", "end", "crossing"), [(-0.5, -2.5, -1.4), (0.0, 1.0, None)])
 def test_stability_changes_where_a_multiplier_passes_minus_one(start, end, crossing):
     """1 + tau + delta = 0 on the right, delta = .4: tau = -1.4."""
-    table = bifurcations(sweep(tau_left=0.5, delta_left=0.4, tau_right=(start, end), delta_right=0.4, mu=0.5), WHEN, objects=objects(1))
+    table = one(sweep(tau_left=0.5, delta_left=0.4, tau_right=(start, end), delta_right=0.4, mu=0.5), WHEN, objects=objects(1))
     if crossing is None:
         assert table.sizes["event"] == 0
         return
@@ -99,7 +104,7 @@ def test_stability_changes_where_a_multiplier_passes_minus_one(start, end, cross
 
 def test_a_fixed_point_that_escapes():
     """The right denominator 1 - tau + delta vanishes at tau = 1.4: the point goes to infinity there and comes back, on the other side, as a virtual one."""
-    table = bifurcations(sweep(tau_left=0.5, delta_left=0.4, tau_right=(1.0, 2.0), delta_right=0.4, mu=0.5), WHEN, objects=objects(1))
+    table = one(sweep(tau_left=0.5, delta_left=0.4, tau_right=(1.0, 2.0), delta_right=0.4, mu=0.5), WHEN, objects=objects(1))
     deaths = table.isel(event=np.flatnonzero(table.kind.values == "death"))
     assert deaths.mechanism.values.tolist() == ["escape"]
     np.testing.assert_allclose(deaths["update"], 0.4, atol=1e-5)
@@ -118,10 +123,10 @@ def test_loss_stands_beside_and_the_table_goes_to_zarr(tmp_path):
 def test_bad_arguments():
     maps = sweep(tau_left=0.5, delta_left=0.4, tau_right=-2.0, delta_right=0.4, mu=(-0.3, 0.7))
     with pytest.raises(dr.ArgumentError, match="at least two"):
-        bifurcations(maps[:1], objects=objects(1))
+        one(maps[:1], objects=objects(1))
     with pytest.raises(dr.ArgumentError, match="increasing"):
-        bifurcations(maps, [0, 1, 1, 2, 3], objects=objects(1))
+        one(maps, [0, 1, 1, 2, 3], objects=objects(1))
     with pytest.raises(dr.ArgumentError, match="equal shape"):
-        bifurcations([maps[0], PiecewiseLinearMap([0.5], [[1.0]], [[1.0]], [0.0], [0.0])], objects=objects(1))
-    with pytest.raises(dr.ArgumentError, match="fit must be"):
-        bifurcations(maps, objects=objects(1), fit=3)
+        one([maps[0], PiecewiseLinearMap([0.5], [[1.0]], [[1.0]], [0.0], [0.0])], objects=objects(1))
+    with pytest.raises(dr.ArgumentError, match="left out"):
+        bifurcations(dict(enumerate(maps)), WHEN, objects=objects(1))

@@ -9,12 +9,13 @@ from typing import Any
 import xarray as xr
 from tqdm.auto import tqdm
 
-from dynrnn.analysis import code_entropies, cycles, fixed_points, symbolic_code, transition_graph, write_graphml
+from dynrnn.analysis import bifurcations, code_entropies, cycles, fixed_points, symbolic_code, transition_graph, write_graphml
 from dynrnn.errors import FileFormatError, check_int
 from dynrnn.models import generate
 from dynrnn.models.storage import load
-from dynrnn.results import RunFolder
+from dynrnn.results import RunFolder, read_results
 from dynrnn.results.store import write_group
+from dynrnn.training import load_checkpoints
 
 
 def analyze(
@@ -28,8 +29,9 @@ def analyze(
     max_period : cycles up to this period are looked for, from words of the free run too. n_steps : samples of the free run whose regions are
         coded, after as many tenths are dropped. n_virtual : virtual fixed points that are kept for each fit. random_state : of the searches.
 
-    Returns the groups that go into results.zarr: ``fixed_points``, ``cycles``, ``symbolic_code``, ``code_entropies``; and writes the transition graph of
-    each fit to graphs/fit-<k>.graphml. What was stored before under these names is replaced, each group when it is done.
+    Returns the groups that go into results.zarr: ``fixed_points``, ``cycles``, ``symbolic_code``, ``code_entropies``, and ``bifurcations`` (of fixed
+    points, over the training) if the fit kept checkpoints; and writes the transition graph of each fit to graphs/fit-<k>.graphml. What was stored
+    before under these names is replaced, each group when it is done.
     The functions of the same names in ``dynrnn.analysis`` say what the variables are, what is complete, and what it costs.
 
     A fit that has diverged has empty rows and no graph. FileFormatError if the folder holds no run with a model.
@@ -59,6 +61,10 @@ def analyze(
         stretch = orbit.latent.isel(time=slice(1_000))
         return cycles(model, max_period, orbits=stretch, random_state=random_state)
 
+    def over_training() -> xr.Dataset:
+        history = read_results(folder.results)["training"].to_dataset()
+        return bifurcations(load_checkpoints(folder.path), history=history)
+
     def graphs() -> None:
         (folder.path / "graphs").mkdir(exist_ok=True)
         for k, fit in enumerate(model.fit_number.tolist()):
@@ -74,6 +80,8 @@ def analyze(
         "entropies": keep("code_entropies", lambda: code_entropies(out["symbolic_code"])),
         "graphs": graphs,
     }
+    if folder.config.get("checkpoint_every"):
+        steps["bifurcations"] = keep("bifurcations", over_training)
     with tqdm(total=len(steps), disable=not progress, unit="step") as bar:
         for what, compute in steps.items():
             bar.set_description(what)

@@ -56,3 +56,17 @@ def test_a_folder_without_a_model(tmp_path):
     folder = dr.results.RunFolder.create(tmp_path / "empty", {})
     with pytest.raises(dr.FileFormatError, match="has not ended"):
         dr.analyze(folder.path)
+
+
+def test_a_training_with_checkpoints_gets_a_table_of_bifurcations(tmp_path):
+    x = np.stack([np.sin(0.3 * np.arange(400)), np.cos(0.3 * np.arange(400))], 1)
+    options = {"n_updates": 60, "sequence_length": 20, "progress": False, "random_state": 0, "learning_rate": 2e-2}
+    run = dr.fit(dr.ShallowPLRNN(2, 2, 6, n_fits=2, random_state=0), x, checkpoint_every=15, out=tmp_path / "run", **options)
+    found = dr.analyze(tmp_path / "run", max_period=1, n_steps=200, progress=False)
+    table = dr.analysis.bifurcations(run.checkpoints, history=run.history)
+    xr.testing.assert_equal(found["bifurcations"], table)
+    xr.testing.assert_equal(dr.read_results(tmp_path / "run" / "results.zarr")["bifurcations"].to_dataset().load(), table)
+    assert "in training" in dr.analysis.summary(found)
+    for k in range(2):                                                              # what is there at the end is what the fixed points of the model are
+        alive = table.n_objects[k] - int(np.isfinite(table.died[k]).sum())
+        assert alive == found["fixed_points"].n_fixed_points[k]

@@ -26,7 +26,14 @@ def summary(groups: Mapping[str, xr.Dataset]) -> str:
             lines.append("  cycles        " + _cycles(rows["cycles"]))
         if "symbolic_code" in rows:
             lines.append("  symbols       " + _code(rows["symbolic_code"], rows.get("code_entropies")))
+        if "bifurcations" in rows:
+            lines.append("  in training   " + _events(rows["bifurcations"]))
     return "\n".join(lines)
+
+
+def _events(row: xr.Dataset) -> str:
+    kinds = row.kind.values[: int(row.n_events)]
+    return f"{_counted(kinds)}" if len(kinds) else "no object is born, dies, or changes stability"
 
 
 def _counted(kinds: np.ndarray) -> str:

@@ -1,0 +1,110 @@
+"""What the regions of trained AL-RNNs say about Lorenz-63 and Roessler, and whether codes tell two Lorenz systems apart.
+
+    python studies/symbolic_codes.py --folder runs/codes                  # 5 seeds of each system, 100,000 updates: some ten minutes on two cores
+    python studies/symbolic_codes.py --part compare --folder runs/codes   # 6 fits at rho 28, 6 at rho 35, and 6 more at rho 28, each of a recording of its own
+
+Models are kept in the folder, and taken from there where they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+
+import dynrnn as dr
+from dynrnn.analysis.reconstruction import score_orbits
+
+N_STEPS = 100_000
+IN_USE = 1e-3                                       # a region counts from this share of the samples
+
+
+@dataclass
+class Settings:
+    """Arguments of the study."""
+
+    folder: Path
+    part: Literal["entropies", "compare"] = "entropies"
+    fits: int = 5
+    members: int = 6
+    """Recordings of a group (compare)."""
+    updates: int = 100_000
+    latent_dim: int = 20
+    preset: str = "gtf-2023"
+    random_state: int = 0
+
+
+def trained(settings: Settings, name: str, recording: Any, n_relu: int, n_fits: int, random_state: int) -> Any:
+    """An ensemble of AL-RNNs, checkpoints best on the last fifth."""
+    path = settings.folder / name
+    if path.exists():
+        return dr.load(path)
+    model = dr.ALRNN(3, settings.latent_dim, n_relu, n_fits=n_fits, random_state=random_state)
+    training, held_out = dr.split(recording, 0.8)
+    dr.fit(
+        model, training, dr.SparseTeacherForcing(), settings.updates, learning_rate=(1e-3, 1e-5), noise=0.05, validation=held_out, keep="best",
+        validate_every=max(1, settings.updates // 100), random_state=random_state, progress=False,
+    )
+    dr.save(model, path)
+    return model
+
+
+def deviation_from_pieces(map: Any, states: np.ndarray) -> float:
+    """Largest distance between a state of an orbit and what the affine map of the last state's region gives, in parts of the largest state."""
+    words, which = np.unique(map.words(states[:-1]), axis=0, return_inverse=True)
+    J, b = map.jacobians(words), map.offsets(words)
+    gaps = [np.abs(states[:-1][which == i] @ J[i].T + b[i] - states[1:][which == i]).max() for i in range(len(words))]
+    return float(max(gaps) / np.abs(states).max())
+
+
+def entropies(settings: Settings) -> None:
+    for system, n_relu in (("lorenz63", 2), ("roessler", 1)):
+        recording = dr.load_dataset(system, n_steps=N_STEPS, random_state=settings.random_state)
+        tests = dr.load_dataset(system, n_steps=N_STEPS, n_trials=2, random_state=1_000)
+        model = trained(settings, system, recording, n_relu, settings.fits, settings.random_state)
+        orbit = dr.generate(model, N_STEPS, initial=tests.isel(trial=[0]), transient=N_STEPS // 10)
+        scores = score_orbits([tests.observed.values[0]], orbit.observed.values, settings.preset, n_null=0)
+        code = dr.analysis.symbolic_code(model, orbit)
+        steps, jumps = dr.analysis.code_entropies(code, 12), dr.analysis.code_entropies(code, 12, self_transitions=False)
+        spectrum = dr.analysis.lyapunov_spectrum(model, n_steps=N_STEPS // 4, random_state=settings.random_state)
+        print(spectrum)
+        print(f"\n{system}, AL-RNN M={settings.latent_dim} P={n_relu}, dt {float(recording.attrs['dt']):g}")
+        for k in range(model.n_fits):
+            row, jump = steps.isel(fit=k), jumps.isel(fit=k)
+            shares = code.occupancy.values[k][code.valid.values[k]]
+            map, states = dr.analysis.canonical(model).maps[k], orbit.latent.values[k, 0].astype(np.float64)
+            print(f"seed {k}: D_stsp {float(scores.d_stsp[k]):.2f}, D_H {float(scores.d_hellinger[k]):.3f}; ", end="")
+            print(f"regions in use {int((shares >= IN_USE).sum())} {np.round(shares, 4)}")
+            print(f"  a step and its region's affine map differ by {deviation_from_pieces(map, states):.1e} of the largest state at most")
+            print(f"  a step: h_mu {float(row.h_mu):.5f} +- {float(row.h_mu_standard_error):.5f}, h_top {float(row.h_top):.5f}")
+            print("  transitions alone, n = 1 ... 12:")
+            print("    h_n  ", np.round(jump.entropy_rate.values, 4))
+            print("    top_n", np.round(jump.topological.values, 4), flush=True)
+
+
+def compare(settings: Settings) -> None:
+    groups = {}
+    for name, rho, first in (("rho 28", 28.0, 0), ("rho 35", 35.0, 100), ("rho 28 again", 28.0, 200)):
+        groups[name] = []
+        for seed in range(first, first + settings.members):
+            recording = dr.load_dataset("lorenz63", n_steps=N_STEPS, rho=rho, random_state=seed)
+            model = trained(settings, f"rho{rho:g}-{seed}", recording, 2, 1, seed)
+            groups[name].append(dr.analysis.symbolic_code(model, dr.generate(model, N_STEPS, initial=recording, transient=N_STEPS // 10)))
+    for a, b in (("rho 28", "rho 35"), ("rho 28 again", "rho 35"), ("rho 28", "rho 28 again")):
+        for self_transitions in (True, False):
+            found = dr.analysis.compare_groups(groups[a], groups[b], self_transitions=self_transitions, random_state=0)
+            print(
+                f"{a} against {b}, self-transitions {self_transitions}: between {float(found.between):.4f}, within {float(found.within):.4f}, "
+                f"p {float(found.p_value):.4f} of {int(found.n_relabellings)} relabellings", flush=True,
+            )
+
+
+def main(settings: Settings) -> None:
+    entropies(settings) if settings.part == "entropies" else compare(settings)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))

@@ -112,8 +112,10 @@ def unstable_polyline(saddle: Saddle, n_iterations: int, max_length: float, max_
     V = directions.V[:, :, 0]
     along = [V[n % k] * (mu if n >= k else 1.0) for n in range(p)]                # images of v after n steps
     n_steps = max(n_iterations * k, p - 1)
-    branches, stopped, total = [], [], 0
-    for sign in (1.0, -1.0)[: 2 if mu > 0 else 1]:
+    branches, stopped = [], []
+    sides = (1.0, -1.0) if mu > 0 else (1.0,)
+    for sign in sides:
+        total = 0
         a = min(reach(saddle, n % k, sign * along[n]) for n in range(p))
         a = sign * (a if np.isfinite(a) else 1.0)                                 # no plane on this side: a ray, any segment of it will do
         t = np.array([a / factor, a])
@@ -131,7 +133,7 @@ def unstable_polyline(saddle: Saddle, n_iterations: int, max_length: float, max_
                     z, t = split(map, z, t)
                 generations.append((z, t))
             total += len(z)
-            if total > max_vertices:
+            if total > max_vertices // len(sides):                                # a share each: a side that grows fast leaves room for the other
                 generations.pop()
                 stopped.append("max_vertices")
                 break

@@ -177,6 +177,9 @@ def test_max_length_cuts_and_says_so():
     few = manifolds(LOZI, INSIDE, n_iterations=30, max_vertices=500)
     assert few.sizes["vertex"] <= 500
     assert few.attrs["incomplete_because"] == "max_vertices"
+    both = manifolds(LOZI, OUTSIDE, n_iterations=60, max_vertices=500)               # one side runs off straight, the other folds
+    assert both.sizes["vertex"] <= 500
+    assert sorted(both.side.values.tolist()) == [-1, 1]
 
 
 @pytest.mark.parametrize("point", [INSIDE, OUTSIDE])

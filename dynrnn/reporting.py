@@ -35,6 +35,7 @@ _KINDS = {
     "missed the attractor": "missed the attractor: D_stsp is above 2",
     "stopped in training": "stopped early in training",
 }
+_ANALYSES = ("fixed_points", "cycles", "symbolic_code", "code_entropies", "bifurcations")
 GOOD_LIMIT = 2.0
 """A fit whose D_stsp (nats) is above this has missed the attractor."""
 
@@ -66,8 +67,8 @@ def report(run_folder: str | os.PathLike[str]) -> Path:
     """Write ``report.html`` into a run's folder and return its path.
 
     The page holds a verdict, the scores beside their floors, nulls and published figures, every fit with its seed and status, the
-    attractor, spectra, time series and the history of training, and the provenance. It is one file that needs no network. Groups of results
-    that are missing are said to be.
+    attractor, spectra, time series and the history of training, what ``dr.analyze`` found, and the provenance. It is one file that needs
+    no network. Groups of results that are missing are said to be.
 
     Raises FileFormatError for a folder without a run or with damaged results, RunFolderError if the page cannot be written.
     Cost: O(samples log samples) of the first trial, for the spectra.
@@ -92,6 +93,7 @@ def page(tree: xr.DataTree, config: Mapping[str, Any], name: str, libraries: Map
         parts += ["<h2>Scores</h2>", _score_table(metrics)]
     parts += ["<h2>Fits</h2>", _fit_table(metrics, training, states, tree.attrs)]
     parts += _figures(tree)
+    parts += _taken_apart(tree)
     parts += ["<h2>Provenance</h2>", _provenance(tree, config, libraries or {})]
     body = "\n".join(parts)
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -246,6 +248,20 @@ def _fit_table(metrics: xr.Dataset | None, training: xr.Dataset | None, states: 
     return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>{note}'
 
 
+def _taken_apart(tree: xr.DataTree) -> list[str]:
+    """What ``dr.analyze`` stored, in words, and the picture of a training's fixed points."""
+    from dynrnn import plot
+    from dynrnn.analysis import summary
+
+    groups = {name: tree[name].to_dataset().load() for name in _ANALYSES if name in tree.children}
+    if not groups:
+        return []
+    parts = ["<h2>The models taken apart</h2>", f"<pre>{escape(summary(groups))}</pre>"]
+    if "bifurcations" in groups:
+        parts += _drawn(tree, [("Fixed points over the training", plot.plot_bifurcations, ("bifurcations",), "From the birth of each to its death.")])
+    return parts
+
+
 def _figures(tree: xr.DataTree) -> list[str]:
     from dynrnn import plot
 
@@ -255,6 +271,10 @@ def _figures(tree: xr.DataTree) -> list[str]:
         ("Time series", plot.plot_timeseries, ("observed_data", "generated"), "A free run need not follow the data in time."),
         ("Training", plot.plot_training, ("training",), "Loss, forcing and gradient norm of all fits."),
     ]
+    return _drawn(tree, wanted)
+
+
+def _drawn(tree: xr.DataTree, wanted: list[tuple[str, Any, tuple[str, ...], str]]) -> list[str]:
     parts = []
     for title, draw, groups, caption in wanted:
         parts.append(f"<h2>{escape(title)}</h2>")

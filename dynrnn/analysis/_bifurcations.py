@@ -14,7 +14,7 @@ from dynrnn.analysis._cycles import cycles
 from dynrnn.analysis._fixed_points import fixed_points
 from dynrnn.analysis.piecewise.canonical import ANALYSED, NOT_FINITE, Maps, canonical
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
-from dynrnn.analysis.piecewise.path import Step, follow
+from dynrnn.analysis.piecewise.path import Step, follow, n_unstable
 from dynrnn.errors import ArgumentError, check_int
 
 BIRTH, DEATH = "birth", "death"
@@ -26,10 +26,12 @@ class _Table:
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self.periods: list[int] = []
+        self.first_unstable: list[int] = []
         self.now: dict[bytes, int] = {}
 
-    def add(self, words: np.ndarray) -> int:
+    def add(self, map: PiecewiseLinearMap, words: np.ndarray) -> int:
         self.periods.append(len(words))
+        self.first_unstable.append(n_unstable(map, words))
         return len(self.periods) - 1
 
     def event(self, number: int, kind: str, step: Step, at: float, mechanism: str) -> None:
@@ -68,8 +70,8 @@ def bifurcations(
     Returns a Dataset with dims fit, event and object. Of each event: ``kind`` (birth, death, border crossing, stability change; empty past the
     last of a fit), ``mechanism`` of births and deaths (border collision: two objects meet on a switching plane, or a cycle comes from a shorter
     one; escape: to infinity), ``update``, ``number`` of the object, its ``location``, unstable directions before and after (-1 where there is
-    nothing), ``loss``; of each object its ``period``, ``born`` and ``died`` (NaN: outside); of each fit ``n_events``, ``n_objects`` and ``status``:
-    a fit whose parameters stop being finite is followed up to there.
+    nothing), ``loss``. Of each object its ``period``, ``unstable`` directions at first, ``born`` and ``died`` (NaN: outside). Of each fit
+    ``n_events``, ``n_objects`` and ``status``: a fit whose parameters stop being finite is followed up to there.
 
     Cost O(fits snapshots objects n_checks M^3) beside what ``objects`` takes.
 
@@ -109,7 +111,7 @@ def _followed(maps: list[PiecewiseLinearMap], when: np.ndarray, objects: Any, n_
     for i, map in enumerate(maps):
         found = {_key(w): w for w in objects(map)}
         if i == 0:
-            table.now = {key: table.add(w) for key, w in found.items()}
+            table.now = {key: table.add(map, w) for key, w in found.items()}
         else:
             _advance(table, maps[i - 1], map, words, found, when[i - 1], when[i], n_checks)
         words = found
@@ -146,9 +148,11 @@ def _advance(
             now[_key(last)] = number
     for key, words in after.items():
         if key not in now:
-            now[key] = table.add(words)
+            now[key] = table.add(second, words)
             steps, _ = follow(first, second, words, backward=True, n_checks=n_checks)
             _record(table, now[key], steps, begin, end, backward=True)
+            if steps:                                                               # at its birth, or where it comes from
+                table.first_unstable[-1] = steps[-1].n_unstable[1]
     table.now = now
 
 
@@ -167,9 +171,10 @@ def _dataset(tables: list[_Table], maps: Maps, status: np.ndarray, history: xr.D
     kind, mechanism = np.full((F, E), "", dtype=object), np.full((F, E), "", dtype=object)
     number, before, after = (np.full((F, E), -1, dtype=np.int64) for _ in range(3))
     update, loss, location = np.full((F, E), np.nan), np.full((F, E), np.nan), np.full((F, E, M), np.nan)
-    period, born, died = np.zeros((F, n_objects), dtype=np.int64), *(np.full((F, n_objects), np.nan) for _ in range(2))
+    period, unstable = np.zeros((F, n_objects), dtype=np.int64), np.full((F, n_objects), -1, dtype=np.int64)
+    born, died = np.full((F, n_objects), np.nan), np.full((F, n_objects), np.nan)
     for k, table in enumerate(tables):
-        period[k, : len(table.periods)] = table.periods
+        period[k, : len(table.periods)], unstable[k, : len(table.periods)] = table.periods, table.first_unstable
         for i, row in enumerate(sorted(table.rows, key=lambda row: (row["update"], row["object"]))):
             kind[k, i], mechanism[k, i], number[k, i], update[k, i] = row["kind"], row["mechanism"], row["object"], row["update"]
             before[k, i], after[k, i], location[k, i] = row["before"], row["after"], row["at"]
@@ -189,6 +194,7 @@ def _dataset(tables: list[_Table], maps: Maps, status: np.ndarray, history: xr.D
             "unstable_after": (event, after, {"long_name": "unstable directions after, -1 for none"}),
             "loss": (event, loss, {"long_name": "loss at the event, between rows of the history by straight lines"}),
             "period": (thing, period, {"long_name": "period", "units": "samples"}),
+            "unstable": (thing, unstable, {"long_name": "unstable directions at its birth, or at the first snapshot", "units": "1"}),
             "born": (thing, born, {"long_name": "update of its birth, NaN if before the first snapshot", "units": "updates"}),
             "died": (thing, died, {"long_name": "update of its death, NaN if it is there at the last snapshot", "units": "updates"}),
             "n_events": ("fit", np.array([len(t.rows) for t in tables]), {"long_name": "events of the fit", "units": "1"}),

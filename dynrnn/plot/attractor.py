@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from jaxtyping import Float
 
-from dynrnn.plot._orbits import GENERATED, MAX_POINTS, TRUTH, Tree, common_limits, finite_part, new_figure, plain, take_orbits, tidy
+from dynrnn.plot._orbits import GENERATED, MAX_POINTS, TRUTH, Tree, common_limits, finite_part, group, new_figure, plain, take_orbits, tidy
 
 
 def plot_attractor(tree: Tree, *, fit: Any = None, trial: int = 0, max_points: int = MAX_POINTS) -> Any:
@@ -19,7 +20,8 @@ def plot_attractor(tree: Tree, *, fit: Any = None, trial: int = 0, max_points: i
 
     Parameters
     ----------
-    tree : results with the groups ``observed_data`` and ``generated``; with ``metrics`` the fit with the median D_stsp is chosen.
+    tree : results with the groups ``observed_data`` and ``generated``; with ``metrics`` the fit with the median D_stsp is chosen; with
+        ``fixed_points``, those of that fit which lie within the limits are marked in the model's panel (two or three channels).
     fit : label of the fit to show instead.
     trial : which trial, counted from 0.
     max_points : samples drawn of each, from the beginning.
@@ -45,12 +47,32 @@ def plot_attractor(tree: Tree, *, fit: Any = None, trial: int = 0, max_points: i
         for name, label, (low, high) in zip("xyz", labels, limits, strict=False):
             getattr(axes, f"set_{name}label")(plain(label), fontsize=9)
             getattr(axes, f"set_{name}lim")(low, high)
+        if i == 1 and orbits.truth.shape[1] == n:
+            _mark_fixed_points(axes, tree, orbits.fits[orbits.shown], limits)
         if n == 3:
             axes.tick_params(labelsize=7, pad=0)
             axes.set_box_aspect(None, zoom=0.84)
         else:
             tidy(axes)
     return figure
+
+
+def _mark_fixed_points(axes: Any, tree: Tree, fit: Any, limits: list[tuple[float, float]]) -> None:
+    """Stable ones full, others open."""
+    if "fixed_points" not in (tree.children if isinstance(tree, xr.DataTree) else tree):
+        return
+    found = group(tree, "fixed_points")
+    if fit not in found["fit"].values.tolist():
+        return
+    row = found.isel(fit=found["fit"].values.tolist().index(fit))
+    x = row["observed"].values[(row.valid & ~row.virtual).values]
+    stable = row.stability.values[(row.valid & ~row.virtual).values] == "sink"
+    inside = np.all([(x[:, k] >= low) & (x[:, k] <= high) for k, (low, high) in enumerate(limits)], axis=0)
+    for kind, fill, name in ((stable, "#a00", "attracting fixed point"), (~stable, "none", "unstable fixed point")):
+        if (kind & inside).any():
+            axes.plot(*x[kind & inside].T, "o", ms=6, mec="#a00", mfc=fill, mew=1.4, label=name)
+    if inside.any():
+        axes.legend(fontsize=8, frameon=False, loc="upper left")
 
 
 def coordinates(

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from dynrnn.errors import DynrnnError, FileFormatError
-from dynrnn.plot import plot_attractor, plot_spectra, plot_timeseries, plot_training
+from dynrnn.plot import plot_attractor, plot_bifurcations, plot_spectra, plot_timeseries, plot_training
 from dynrnn.plot._orbits import take_orbits
 from dynrnn.plot.attractor import principal_basis
 from dynrnn.plot.spectra import spectrum
@@ -187,3 +187,54 @@ def test_missing_groups_are_named_and_pyplot_is_not_touched():
         plot_training(xr.Dataset({"x": ("fit", [1.0])}))
     if "matplotlib.pyplot" in sys.modules:
         assert sys.modules["matplotlib.pyplot"].get_fignums() == []
+
+
+def table() -> xr.Dataset:
+    """Fit 0: one object from the start that loses stability at update 300, and one born at 400 that dies at 700. Fit 1: none."""
+    event, thing = ("fit", "event"), ("fit", "object")
+    return xr.Dataset(
+        {
+            "kind": (event, [["stability change", "birth", "death"], ["", "", ""]]),
+            "update": (event, [[300.0, 400.0, 700.0], [np.nan] * 3]),
+            "number": (event, [[0, 1, 1], [-1] * 3]),
+            "unstable_after": (event, [[2, 1, -1], [-1] * 3]),
+            "period": (thing, [[1, 2], [0, 0]]),
+            "unstable": (thing, [[0, 1], [-1, -1]]),
+            "born": (thing, [[np.nan, 400.0], [np.nan] * 2]),
+            "died": (thing, [[np.nan, 700.0], [np.nan] * 2]),
+            "n_events": ("fit", [3, 0]),
+            "n_objects": ("fit", [2, 0]),
+        },
+        coords={"fit": [0, 1]},
+    )
+
+
+def test_a_line_for_every_object_from_birth_to_death():
+    above, axes = plot_bifurcations({"bifurcations": table(), "training": history()}).axes
+    lines = [tuple(line.get_xdata()) for line in axes.lines if line.get_linestyle() in "--" and len(line.get_xdata()) == 2 and line.get_marker() == "None"]
+    assert sorted(lines) == [(0.0, 300.0), (300.0, 999.0), (400.0, 700.0)]
+    assert above.get_ylabel() == "loss"
+    (alone,) = plot_bifurcations(table()).axes
+    assert alone.get_ylabel() == "fixed points and cycles"
+    with pytest.raises(FileFormatError, match="no object"):
+        plot_bifurcations(table(), fit=1)
+    with pytest.raises(DynrnnError, match="fit"):
+        plot_bifurcations(table(), fit=7)
+
+
+def test_fixed_points_are_marked_where_they_are():
+    tree = results(3)
+    place = np.array([[[0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [1e6, 0.0, 0.0], [2.0, 0.0, 0.0]]])
+    dims = ("fit", "fixed_point")
+    tree["fixed_points"] = xr.Dataset(
+        {
+            "observed": ((*dims, "neuron"), place), "valid": (dims, [[True, True, True, True]]), "virtual": (dims, [[False, False, False, True]]),
+            "stability": (dims, [["sink", "saddle", "saddle", "saddle"]]),
+        },
+        coords={"fit": [11]},
+    )
+    _, model = plot_attractor(tree, fit=11).axes
+    marks = {line.get_label(): np.array(line.get_data_3d()).T for line in model.lines if line.get_marker() == "o"}
+    np.testing.assert_array_equal(marks["attracting fixed point"], [[0, 0, 0]])
+    np.testing.assert_array_equal(marks["unstable fixed point"], [[1, 1, 1]])
+    assert not [line for line in plot_attractor(tree, fit=12).axes[1].lines if "fixed" in str(line.get_label())]

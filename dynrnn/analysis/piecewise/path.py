@@ -74,7 +74,7 @@ class _Walk:
         return float(np.sign(np.linalg.det(np.eye(self.first.latent_dim) - orbit_of(self.map(s), self.words)[1])))
 
     def n_unstable(self, s: float) -> int:
-        return int((np.abs(np.linalg.eigvals(orbit_of(self.map(s), self.words)[1])) > 1).sum())
+        return n_unstable(self.map(s), self.words)
 
     def record(self, s: float, kind: str, words: np.ndarray | None, counts: tuple[int, int]) -> None:
         self.events.append(Step(s, kind, orbit_of(self.map(s), self.words)[0][0], words, counts))
@@ -85,6 +85,11 @@ class _Walk:
         at = np.unravel_index(np.argmin(signed_margins(self.map(beyond), words)), words.shape)
         words[at] = ~words[at]
         return words
+
+
+def n_unstable(map: PiecewiseLinearMap, words: Bool[np.ndarray, "k H"]) -> int:
+    """Multipliers outside the unit circle, of the object with these words."""
+    return int((np.abs(np.linalg.eigvals(orbit_of(map, words)[1])) > 1).sum())
 
 
 def follow(

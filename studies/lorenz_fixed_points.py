@@ -1,0 +1,69 @@
+"""The fixed points of models trained on Lorenz-63, beside the flow's three: which are there, their multipliers, and what averaging does to them.
+
+    python studies/lorenz63.py --fits 5 --tests 2 --save runs/lorenz63
+    python studies/lorenz_fixed_points.py runs/lorenz63
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+import xarray as xr
+
+import dynrnn as dr
+
+SIGMA, RHO, BETA, DT = 10.0, 28.0, 8.0 / 3.0, 0.01
+
+
+@dataclass
+class Settings:
+    """Arguments of the study."""
+
+    model: tyro.conf.Positional[Path]
+    near: float = 0.5
+    """A learned point within this distance (in standard deviations of the channels) of one of the flow's stands for it."""
+
+
+def flow_points() -> tuple[np.ndarray, np.ndarray]:
+    """O, C+ and C-, and their multipliers over one step."""
+    c = np.sqrt(BETA * (RHO - 1))
+    points = np.array([[0.0, 0.0, 0.0], [c, c, RHO - 1], [-c, -c, RHO - 1]])
+    J = [[[-SIGMA, SIGMA, 0.0], [RHO - z, -1.0, -x], [y, x, -BETA]] for x, y, z in points]
+    rates = np.linalg.eigvals(np.array(J))
+    return points, np.exp(np.take_along_axis(rates, np.argsort(-rates.real, 1), 1) * DT)
+
+
+def tell(found: xr.Dataset, truth: np.ndarray, near: float) -> None:
+    for k in range(found.sizes["fit"]):
+        row = found.isel(fit=k)
+        real = (row.valid & ~row.virtual).values
+        print(dr.analysis.summary({"fixed_points": found.isel(fit=[k])}))
+        for i in np.flatnonzero(real):
+            x = row.observed.values[i]
+            gap = np.linalg.norm(truth - x, axis=1)
+            name = ("O", "C+", "C-")[gap.argmin()] if gap.min() < near else "-"
+            print(f"    {name:2}  at {x.round(2)}  |multipliers| {np.abs(row.eigenvalue.values[i]).round(4)}  {row.stability.values[i]}")
+
+
+def main(settings: Settings) -> None:
+    points, multipliers = flow_points()
+    attrs = dr.load_dataset("lorenz63", n_steps=2, random_state=0).attrs             # the models were trained on standardised channels
+    truth = (points - attrs["mean"]) / attrs["scale"]
+    model = dr.load(settings.model)
+    print("the flow:")
+    for name, x, mu in zip(("O", "C+", "C-"), truth, multipliers, strict=True):
+        print(f"    {name:2}  at {x.round(2)}  |multipliers| {np.abs(mu).round(4)}")
+    began = time.process_time()
+    found = dr.analysis.fixed_points(model, n_virtual=0)
+    print(f"\neach fit ({time.process_time() - began:.1f} s)")
+    tell(found, truth, settings.near)
+    print("\ntheir average")
+    tell(dr.analysis.fixed_points(dr.average(model), n_virtual=0), truth, settings.near)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))

@@ -13,15 +13,8 @@ from dynrnn.analysis import count_regions, fixed_points
 from dynrnn.analysis.piecewise.arrangement import n_regions
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.results import read_results, write_results
-from tests.analysis.piecewise.systems import (
-    PLRNN_2D,
-    PLRNN_10D,
-    SHALLOW_CYCLES,
-    SHALLOW_FIXED_POINT,
-    clipped_map,
-    lozi,
-    relu_map,
-)
+from tests.analysis.piecewise.published import PLRNN_2D_FIXED, PLRNN_10D, SHALLOW, SHALLOW_FIXED_POINT
+from tests.analysis.piecewise.systems import clipped_map, lozi, relu_map
 
 
 def brute_force(map):
@@ -88,11 +81,11 @@ def test_published_systems():
     assert int(found.n_fixed_points[0]) == 3
     assert int(found.index_sum[0]) == 1 == int(found.degree[0])
     np.testing.assert_allclose(np.sort(np.abs(found.eigenvalue.values[0]).max(-1)), [0.841, 1.905, 2.087], atol=5e-4)      # as printed
-    found = fixed_points(PLRNN_2D, n_virtual=0)
+    found = fixed_points(PLRNN_2D_FIXED, n_virtual=0)
     np.testing.assert_allclose(found.location.values, [[[0.36, -22.26]]], atol=0.005)
     found = fixed_points(SHALLOW_FIXED_POINT, n_virtual=0)
     np.testing.assert_allclose(found.location.values, [[[-0.03, 0.40]]], atol=0.005)
-    found = fixed_points(SHALLOW_CYCLES, n_virtual=0)
+    found = fixed_points(SHALLOW, n_virtual=0)
     assert int(found.n_fixed_points[0]) == 0 == int(found.degree[0])
     assert bool(found.complete[0])
 
@@ -283,7 +276,7 @@ BAD = [({"route": "exakt"}, "Did you mean 'exact'"), ({"limit": 0}, "limit must 
 @pytest.mark.parametrize(("change", "match"), BAD)
 def test_bad_arguments(change, match):
     with pytest.raises(dr.ArgumentError, match=match):
-        fixed_points(PLRNN_2D, **change)
+        fixed_points(PLRNN_2D_FIXED, **change)
 
 
 @pytest.mark.parametrize("model", [([1.0], 2), "x", [1, 2]])
@@ -294,4 +287,4 @@ def test_bad_models(model):
 
 def test_maps_of_different_sizes_are_no_ensemble():
     with pytest.raises(dr.ArgumentError, match="equal numbers"):
-        fixed_points([PLRNN_2D, PLRNN_10D])
+        fixed_points([PLRNN_2D_FIXED, PLRNN_10D])

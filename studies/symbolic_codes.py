@@ -1,6 +1,6 @@
 """What the regions of trained AL-RNNs say about Lorenz-63 and Roessler, and whether codes tell two Lorenz systems apart.
 
-    python studies/symbolic_codes.py --folder runs/codes                  # 5 seeds of each system, 100,000 updates: some ten minutes on two cores
+    python studies/symbolic_codes.py --folder runs/codes                  # 5 seeds of each system, 40,000 updates: some five minutes on two cores
     python studies/symbolic_codes.py --part compare --folder runs/codes   # 6 fits at rho 28, 6 at rho 35, and 6 more at rho 28, each of a recording of its own
 
 Models are kept in the folder, and taken from there where they are.
@@ -31,7 +31,7 @@ class Settings:
     fits: int = 5
     members: int = 6
     """Recordings of a group (compare)."""
-    updates: int = 100_000
+    updates: int = 40_000
     latent_dim: int = 20
     preset: str = "gtf-2023"
     random_state: int = 0
@@ -46,7 +46,7 @@ def trained(settings: Settings, name: str, recording: Any, n_relu: int, n_fits: 
     training, held_out = dr.split(recording, 0.8)
     dr.fit(
         model, training, dr.SparseTeacherForcing(), settings.updates, learning_rate=(1e-3, 1e-5), noise=0.05, validation=held_out, keep="best",
-        validate_every=max(1, settings.updates // 100), random_state=random_state, progress=False,
+        validate_every=max(1, settings.updates // 40), random_state=random_state, progress=False,
     )
     dr.save(model, path)
     return model

@@ -25,6 +25,7 @@ _PUBLIC = {
     "forbidden_words": "symbols",
     "growth_rate": "_cycles",
     "homoclinic_points": "_manifolds",
+    "lyapunov_spectrum": "lyapunov",
     "manifolds": "_manifolds",
     "markov_order": "symbols",
     "n_fixed": "_cycles",
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from dynrnn.analysis._manifolds import homoclinic_points, manifolds
     from dynrnn.analysis._summary import summary
     from dynrnn.analysis.boundary import basin_boundary
+    from dynrnn.analysis.lyapunov import lyapunov_spectrum
     from dynrnn.analysis.piecewise.arrangement import count_regions
     from dynrnn.analysis.piecewise.canonical import canonical
     from dynrnn.analysis.piecewise.map import PiecewiseLinearMap

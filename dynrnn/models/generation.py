@@ -65,7 +65,7 @@ def _device() -> torch.device:
     return torch.device("cuda" if wanted and torch.cuda.is_available() else "cpu")
 
 
-def _start(model: AdditiveModel, initial: Any) -> Tensor:
+def start_states(model: AdditiveModel, initial: Any) -> Tensor:
     """Latent start [F, B, M] out of what the user gave."""
     F, M, N = model.n_fits, model.latent_dim, model.observed_dim
     if initial is None:
@@ -144,7 +144,7 @@ def generate(
     model = model_of(model)
     check_int("n_steps", n_steps, low=1)
     check_int("transient", transient, low=0)
-    z = _start(model, initial)
+    z = start_states(model, initial)
     F, B, M = z.shape
     u = _drive(model, inputs, initial, transient + n_steps, B)
     block = max(1, BLOCK_NUMBERS // (F * B * max(M, model.observed_dim)))

@@ -126,11 +126,11 @@ def _of_callable(system: Any, dim: int | None, inputs: Any) -> SmoothMap:
     def evaluate(z: Tensor) -> Any:
         return function(z)
 
-    _check_callable(evaluate, M)
-    return SmoothMap(M, evaluate, lambda z: _jacobian_by_copies(evaluate, z))
+    check_callable(evaluate, M)
+    return SmoothMap(M, evaluate, lambda z: jacobian_by_copies(evaluate, z))
 
 
-def _check_callable(function: Callable[[Tensor], Any], M: int) -> None:
+def check_callable(function: Callable[[Tensor], Any], M: int) -> None:
     """The promises that the search builds on: shape, dtype, derivative, and that a state's image depends on that state alone."""
     z = torch.tensor(np.random.default_rng(0).standard_normal((3, M)) * 0.1, requires_grad=True)
     try:
@@ -154,7 +154,7 @@ def _check_callable(function: Callable[[Tensor], Any], M: int) -> None:
         raise ArgumentError("the map gives another image for a state alone than among others: it is random, or mixes the states of a batch.")
 
 
-def _jacobian_by_copies(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+def jacobian_by_copies(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
     """Row i of J from copy i of the states: one backward pass in all, and none of the limits that torch.func puts on what a map may do."""
     B, M = z.shape
     with torch.enable_grad():

@@ -18,7 +18,7 @@ DEAD = 1e-13    # of the longest vector so far: what is left of a dependent one 
 @njit(cache=True, nogil=True)
 def complete(Q, j, M, r):
     """Vector j of lane r becomes orthonormal to those before it: the first unit vector of which enough is left."""
-    v = np.empty(M, Q.dtype)
+    v, square = np.empty(M, Q.dtype), Q.dtype.type(0)
     for c in range(M):
         v[:] = 0
         v[c] = 1

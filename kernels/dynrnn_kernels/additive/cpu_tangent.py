@@ -48,11 +48,10 @@ def tangent_chunk(f, first, flat, lay, z_all, Q_all, pair_all, u, interval, dist
                 other[m, r] = pair_all[f, row, m]
             for j in range(k):
                 Q[j * M + m, r] = Q_all[f, row, j, m]
-    p1, phi1, d1, h21, ones1, unused1 = p.reshape(p.size), phi.reshape(p.size), d.reshape(p.size), h2.reshape(p.size), ones.reshape(p.size), unused.reshape(p.size)
-    a1, h11, zero1, extra1, z1, after1, other1 = (
-        a.reshape(M * ROWS), h1.reshape(M * ROWS), zero.reshape(M * ROWS), extra.reshape(M * ROWS), z.reshape(M * ROWS), after.reshape(M * ROWS),
-        other.reshape(M * ROWS),
-    )
+    wide, narrow = H * ROWS, M * ROWS
+    p1, phi1, d1, h21, ones1, unused1 = p.reshape(wide), phi.reshape(wide), d.reshape(wide), h2.reshape(wide), ones.reshape(wide), unused.reshape(wide)
+    a1, h11, zero1, extra1, z1 = a.reshape(narrow), h1.reshape(narrow), zero.reshape(narrow), extra.reshape(narrow), z.reshape(narrow)
+    after1, other1 = after.reshape(narrow), other.reshape(narrow)
     u_fit, since = min(f, u.shape[0] - 1), 0
     for t in range(n_steps):
         for r in range(ROWS):
@@ -84,10 +83,10 @@ def tangent_chunk(f, first, flat, lay, z_all, Q_all, pair_all, u, interval, dist
             for i in range(p1.size):
                 p1[i] *= d1[i]
             multiply(W1, p, ring, out)
-            add_scaled(a1, q.reshape(M * ROWS), zero1, out.reshape(M * ROWS))
+            add_scaled(a1, q.reshape(narrow), zero1, out.reshape(narrow))
             if lay.A >= 0:
                 multiply(A, q, ring, extra)
-                add_to(extra1, out.reshape(M * ROWS))
+                add_to(extra1, out.reshape(narrow))
         Q, next_Q = next_Q, Q
         since += 1
         if since < interval and t < n_steps - 1:
@@ -97,11 +96,9 @@ def tangent_chunk(f, first, flat, lay, z_all, Q_all, pair_all, u, interval, dist
         for r in range(n):
             row = first + r
             widest[f, row] = max(widest[f, row], width[r])
-            finite, square = True, flat.dtype.type(0)
+            finite = True
             for m in range(M):
                 finite &= np.isfinite(z[m, r])
-                if pairs:
-                    square += (other[m, r] - z[m, r]) ** 2
             if not finite and failed[f, row] < 0:
                 failed[f, row] = t
         if pairs:
@@ -133,7 +130,7 @@ def tangent_of_thread(thread, n_threads, flats, lay, z, Q, pair, u, interval, di
     per_fit = (z.shape[1] + ROWS - 1) // ROWS
     for item in range(thread, z.shape[0] * per_fit, n_threads):
         f = item // per_fit
-        tangent_chunk(f, item % per_fit * ROWS, flats[f], lay, z, Q, pair, u, interval[f], distance, log_r, log_pair, widest, failed, path)
+        tangent_chunk(f, item % per_fit * ROWS, flats[f], lay, z, Q, pair, u, interval[f], distance[f], log_r, log_pair, widest, failed, path)
 
 
 def carry(flats, lay, z, Q, pair, u, interval, distance, log_r, log_pair, widest, failed, path):

@@ -42,13 +42,13 @@ class Carried:
 
 def carry(
     map: AdditiveMap, z: Tensor, Q: Tensor, n_steps: int, interval: int | Tensor = 1, *, u: Tensor | None = None, pair: Tensor | None = None,
-    distance: float = 1e-7, keep_path: bool = False, backend: str | None = None,
+    distance: float | Tensor = 1e-7, keep_path: bool = False, backend: str | None = None,
 ) -> Carried:
     """``n_steps`` of every segment with k tangent vectors, made orthonormal every ``interval`` steps and after the last.
 
     map : F maps. z [F, S, M] states; Q [F, S, k, M] orthonormal vectors; interval : steps, one number or one a fit [F].
     u : inputs [1 or F, 1 or S, n_steps, K], of which index t acts in step t; needed where the map takes inputs.
-    pair : states at ``distance`` from z, whose growing apart is measured without derivatives, and reset after each interval.
+    pair : states at ``distance`` (one number, or one a fit [F]) from z, whose growing apart is measured without derivatives, and reset after each interval.
 
     Returns a ``Carried``; what is given is left as it is. Cost O(F S n_steps k (M H + k M / interval)), memory O(k M + H) a thread beside the results.
     Sums do not depend on the number of fits, segments or threads. float64 is meant; float32 works to its precision.
@@ -70,16 +70,17 @@ def carry(
     every = torch.as_tensor(interval).expand(F).to(torch.int64)
     if bool((every < 1).any()):
         raise KernelError(f"interval must be at least 1 step, got {every.min()}")
+    apart = torch.as_tensor(distance, dtype=z.dtype, device=z.device).expand(F)
     given = {"Q": Q, "u": u} | ({} if pair is None else {"pair": pair})
     for name, x in given.items():
         if x.dtype != z.dtype or x.device != z.device:
             raise KernelError(f"{name} is {x.dtype} on {x.device}, z is {z.dtype} on {z.device}; convert one of them")
     if backend == "cpu":
-        return _by_cpu(map, z, Q, every, u, pair, distance, keep_path)
-    return _by_torch(map, z, Q, every, u, pair, distance, keep_path)
+        return _by_cpu(map, z, Q, every, u, pair, apart, keep_path)
+    return _by_torch(map, z, Q, every, u, pair, apart, keep_path)
 
 
-def _by_cpu(map: AdditiveMap, z: Tensor, Q: Tensor, every: Tensor, u: Tensor, pair: Tensor | None, distance: float, keep_path: bool) -> Carried:
+def _by_cpu(map: AdditiveMap, z: Tensor, Q: Tensor, every: Tensor, u: Tensor, pair: Tensor | None, distance: Tensor, keep_path: bool) -> Carried:
     F, S, M = z.shape
     flat, lay = pack(map.to(z.dtype)).detach().contiguous(), cpu_layout(map)
     z, Q = z.detach().clone(memory_format=torch.contiguous_format), Q.detach().clone(memory_format=torch.contiguous_format)
@@ -87,8 +88,8 @@ def _by_cpu(map: AdditiveMap, z: Tensor, Q: Tensor, every: Tensor, u: Tensor, pa
     log_r, log_pair, widest = z.new_zeros(F, S, Q.shape[2]), z.new_zeros(F, S), z.new_zeros(F, S)
     failed = torch.full((F, S), -1, dtype=torch.int64)
     path = z.new_empty(F, u.shape[2] if keep_path else 0, M)
-    arrays = [x.numpy() for x in (z, Q, beside, u.detach().contiguous(), every)]
-    cpu_tangent.carry(flat.numpy(), lay, *arrays, distance, *(x.numpy() for x in (log_r, log_pair, widest, failed, path)))
+    arrays = [x.numpy() for x in (z, Q, beside, u.detach().contiguous(), every.contiguous(), distance.contiguous())]
+    cpu_tangent.carry(flat.numpy(), lay, *arrays, *(x.numpy() for x in (log_r, log_pair, widest, failed, path)))
     return Carried(z, Q, None if pair is None else beside, log_r, log_pair, widest, failed, path)
 
 
@@ -126,7 +127,7 @@ def spread_of(lengths: Tensor) -> Tensor:
     return torch.where(longest >= shortest, torch.log(longest / shortest), torch.zeros_like(longest))
 
 
-def _by_torch(map: AdditiveMap, z: Tensor, Q: Tensor, every: Tensor, u: Tensor, pair: Tensor | None, distance: float, keep_path: bool) -> Carried:
+def _by_torch(map: AdditiveMap, z: Tensor, Q: Tensor, every: Tensor, u: Tensor, pair: Tensor | None, distance: Tensor, keep_path: bool) -> Carried:
     F, S, M = z.shape
     map = map.to(z.dtype)
     n_steps = u.shape[2]
@@ -155,9 +156,9 @@ def _by_torch(map: AdditiveMap, z: Tensor, Q: Tensor, every: Tensor, u: Tensor, 
             if pair is not None:
                 apart = pair[due] - z[due]
                 length = torch.linalg.vector_norm(apart, dim=-1)
-                log_pair[due] += torch.log(length / distance)
+                log_pair[due] += torch.log(length / distance[due, None])
                 away = torch.where((length > 0)[..., None], apart / length[..., None], frames[:, :, 0])
-                pair = pair.index_put((due,), z[due] + distance * away)
+                pair = pair.index_put((due,), z[due] + distance[due, None, None] * away)
     kept = torch.stack(path, 1) if path else z.new_empty(F, 0, M)
     return Carried(z, Q, pair, log_r, log_pair, widest, failed, kept)
 

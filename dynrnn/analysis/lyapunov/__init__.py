@@ -1,0 +1,3 @@
+"""Lyapunov spectra with errors, covariant vectors, dimensions; what is contracting and what is chaotic."""
+
+from dynrnn.analysis.lyapunov.spectrum import lyapunov_spectrum

@@ -1,0 +1,231 @@
+"""What can carry tangent vectors: models and piecewise-linear maps by the kernels, callables and known flows by forward-mode derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dynrnn.analysis.lyapunov.flow import flow_map
+from dynrnn.analysis.piecewise.canonical import ANALYSED, NOT_FINITE, canonical
+from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
+from dynrnn.analysis.smooth.system import check_callable, jacobian_by_copies
+from dynrnn.errors import ArgumentError, check_int
+from dynrnn.models.base import AdditiveModel
+from dynrnn_kernels.additive import AdditiveMap, forced_sequence, jacobian
+from dynrnn_kernels.additive.tangent import Carried, carry, orthonormal, spread_of
+
+BLOCK_NUMBERS = 2**20        # latent numbers held at once on the way to a later state
+
+
+class Carrier(Protocol):
+    """Maps of all fits that are finite. States are [F, S, M], vectors [F, S, k, M], inputs [1 or F, 1 or S, n_steps, K], all float64."""
+
+    @property
+    def dim(self) -> int: ...
+    @property
+    def n_fits(self) -> int: ...
+    @property
+    def input_dim(self) -> int: ...
+    def advance(self, z: Tensor, n_steps: int, u: Tensor | None = None) -> Tensor: ...
+    def carry(self, z: Tensor, Q: Tensor, n_steps: int, interval: Tensor, u: Tensor | None, pair: Tensor | None, distance: Tensor, path: bool) -> Carried: ...
+    def jacobians(self, z: Tensor, u: Tensor | None = None) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A carrier and what is known of the system: labels of all fits, which of them it has, the sampling step and where orbits may start.
+
+    flow: whether the map is a flow over the time dt. starts: a function of (n, rng) that gives independent starts [n, M], or None.
+    transient: steps that a known system wants dropped, or None. step_error: of the integration, relative, or NaN.
+    """
+
+    carrier: Carrier
+    fit: np.ndarray
+    usable: np.ndarray
+    dt: float = 1.0
+    flow: bool = False
+    starts: Callable[[int, np.random.Generator], np.ndarray] | None = None
+    transient: int | None = None
+    step_error: float = float("nan")
+    model: AdditiveModel | None = None
+
+    @property
+    def status(self) -> np.ndarray:
+        return np.where(self.usable, ANALYSED, NOT_FINITE).astype(object)
+
+
+@dataclass(frozen=True)
+class Additive:
+    """Fits of an additive map, by the kernels; ``constant`` [K] is the input where none is given."""
+
+    map: AdditiveMap
+    constant: Tensor
+
+    @property
+    def dim(self) -> int:
+        return self.map.latent_dim
+
+    @property
+    def n_fits(self) -> int:
+        return self.map.n_fits
+
+    @property
+    def input_dim(self) -> int:
+        return self.map.input_dim
+
+    def _drive(self, u: Tensor | None, n_steps: int) -> Tensor | None:
+        if u is None and self.input_dim:
+            return self.constant.expand(1, 1, n_steps, self.input_dim)
+        return u
+
+    def advance(self, z: Tensor, n_steps: int, u: Tensor | None = None) -> Tensor:
+        """The states ``n_steps`` later."""
+        F, S, M = z.shape
+        block = max(1, BLOCK_NUMBERS // max(1, F * S * M))
+        nothing = z.new_zeros(1).expand(F, S, min(block, n_steps), M)
+        with torch.no_grad():
+            for first in range(0, n_steps, block):
+                n = min(block, n_steps - first)
+                drive = self._drive(None if u is None else u[:, :, first : first + n], n)
+                drive = None if drive is None else drive.expand(F, S, n, -1)
+                z = forced_sequence(self.map, z, nothing[:, :, :n], z.new_zeros(()), drive, backend="cpu")[:, :, -1]
+        return z
+
+    def carry(self, z: Tensor, Q: Tensor, n_steps: int, interval: Tensor, u: Tensor | None, pair: Tensor | None, distance: Tensor, path: bool) -> Carried:
+        return carry(self.map, z, Q, n_steps, interval, u=self._drive(u, n_steps), pair=pair, distance=distance, keep_path=path, backend="cpu")
+
+    def jacobians(self, z: Tensor, u: Tensor | None = None) -> Tensor:
+        """J [F, S, M, M] at every state; u [F, S, K]."""
+        if u is None and self.input_dim:
+            u = self.constant.expand(*z.shape[:2], -1)
+        return jacobian(self.map, z, u)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """One map given as a function on tensors (..., M), differentiable in torch."""
+
+    step: Callable[[Tensor], Tensor]
+    dim: int
+    n_fits: int = 1
+    input_dim: int = 0
+
+    def advance(self, z: Tensor, n_steps: int, u: Tensor | None = None) -> Tensor:
+        state = z[0]
+        with torch.no_grad():
+            for _ in range(n_steps):
+                state = self.step(state)
+        return state[None]
+
+    def tangents(self, z: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
+        """Images of the states z [S, M], and J q of their vectors Q [S, k, M]: one dual evaluation of k copies; where a function has no forward mode, J."""
+        copies = z[:, None].expand_as(Q).contiguous()
+        try:
+            with torch.no_grad(), torch.autograd.forward_ad.dual_level():
+                out = torch.autograd.forward_ad.unpack_dual(self.step(torch.autograd.forward_ad.make_dual(copies, Q.contiguous())))
+                moved = out.tangent
+                if moved is not None:
+                    return out.primal[:, 0], moved
+        except (NotImplementedError, RuntimeError):
+            pass
+        with torch.no_grad():
+            after = self.step(z)
+        return after, torch.einsum("smn,skn->skm", jacobian_by_copies(self.step, z), Q)
+
+    def carry(self, z: Tensor, Q: Tensor, n_steps: int, interval: Tensor, u: Tensor | None, pair: Tensor | None, distance: Tensor, path: bool) -> Carried:
+        state, frame, beside, every = z[0], Q[0], None if pair is None else pair[0], int(interval[0])
+        log_r, log_pair, widest = (z.new_zeros(*shape) for shape in (frame.shape[:2], frame.shape[:1], frame.shape[:1]))
+        failed, states = torch.full(frame.shape[:1], -1, dtype=torch.int64), []
+        for t in range(n_steps):
+            if path:
+                states.append(state[0])
+            state, frame = self.tangents(state, frame)
+            if beside is not None:
+                with torch.no_grad():
+                    beside = self.step(beside)
+            if (t + 1) % every and t < n_steps - 1:
+                continue
+            frame, lengths = orthonormal(frame)
+            log_r += torch.log(lengths)
+            widest = torch.maximum(widest, spread_of(lengths))
+            failed = torch.where(~torch.isfinite(state).all(-1) & (failed < 0), torch.full_like(failed, t), failed)
+            if beside is not None:
+                apart = beside - state
+                length = torch.linalg.vector_norm(apart, dim=-1)
+                log_pair += torch.log(length / distance)
+                beside = state + distance * torch.where((length > 0)[:, None], apart / length[:, None], frame[:, 0])
+        kept = torch.stack(states)[None] if states else z.new_empty(1, 0, self.dim)
+        return Carried(state[None], frame[None], None if beside is None else beside[None], log_r[None], log_pair[None], widest[None], failed[None], kept)
+
+    def jacobians(self, z: Tensor, u: Tensor | None = None) -> Tensor:
+        return jacobian_by_copies(self.step, z[0])[None]
+
+
+def subject_of(system: Any, dim: int | None = None, inputs: Any = None, dt: float | None = None) -> Subject:
+    """``system`` with a carrier: a model, a run, a ``PiecewiseLinearMap`` or its arrays, a list of them, a known flow, or a callable and its ``dim``.
+
+    inputs: a constant input (K,) of a model. dt: sampling step, that of the model's recording or the flow's own by default, 1 for maps.
+    """
+    if dt is not None and not (isinstance(dt, (int, float)) and not isinstance(dt, bool) and np.isfinite(dt) and dt > 0):
+        raise ArgumentError(f"dt must be a positive number, the time of one step, got {dt!r}.")
+    model = system if isinstance(system, AdditiveModel) else getattr(system, "model", None)
+    if isinstance(model, AdditiveModel):
+        return _of_model(model, inputs, dim, dt)
+    if inputs is not None:
+        raise ArgumentError("inputs are for models; a bare map has its constant input in its biases, a callable holds its own, as in lambda z: f(z, u).")
+    if isinstance(system, (PiecewiseLinearMap, tuple, list)):
+        return _of_pieces(system, dim, dt)
+    if callable(getattr(system, "field", None)):
+        flow = flow_map(system, dt)
+        return Subject(
+            Plain(flow.step, flow.dim), np.arange(1), np.ones(1, bool), flow.dt, True, flow.starts, flow.transient, flow.step_error
+        )
+    return _of_callable(system, dim, dt)
+
+
+def _of_model(model: AdditiveModel, inputs: Any, dim: int | None, dt: float | None) -> Subject:
+    K = model.input_dim
+    u = np.zeros(K) if inputs is None else np.asarray(inputs, dtype=np.float64)
+    if u.shape != (K,) or not np.isfinite(u).all():
+        raise ArgumentError(
+            f"inputs must be one constant input of shape ({K},), finite, got shape {u.shape}. Along an input that changes, use conditional_exponents."
+        )
+    if dim is not None and dim != model.latent_dim:
+        raise ArgumentError(f"dim = {dim!r}, but the model has {model.latent_dim} latent units. Leave dim out: it is for plain callables.")
+    with torch.no_grad():
+        whole = model.additive_map().to(torch.float64)
+    finite = torch.stack([torch.isfinite(x).flatten(1).all(1) for x in whole.tensors().values()]).all(0)
+    if not bool(finite.any()):
+        raise ArgumentError("no fit has finite parameters: all have diverged. Train again, or load another checkpoint.")
+    map = whole.with_tensors({name: x[finite].detach().clone() for name, x in whole.tensors().items()})
+    own = float(model.recording_info.get("dt", 1.0)) if dt is None else float(dt)
+    return Subject(Additive(map, torch.tensor(u)), model.fit_number.numpy().copy(), finite.numpy(), own, model=model)
+
+
+def _of_pieces(system: Any, dim: int | None, dt: float | None) -> Subject:
+    bare = canonical(system)
+    maps = [map for map in bare.maps if map is not None]
+    if len({(map.latent_dim, map.n_units) for map in maps}) > 1:
+        raise ArgumentError("the maps of one call must have equal numbers of latent units and of units. Analyse them one by one.")
+    if dim is not None and dim != bare.latent_dim:
+        raise ArgumentError(f"dim = {dim!r}, but the map has {bare.latent_dim} latent units. Leave dim out: it is for plain callables.")
+    stacked = {name: torch.tensor(np.stack([getattr(map, name) for map in maps])) for name in ("A", "W1", "W2", "h1", "h2")}
+    map = AdditiveMap(a=None, phi="relu", **stacked)
+    return Subject(Additive(map, torch.zeros(0, dtype=torch.float64)), bare.fit, np.ones(len(maps), bool), 1.0 if dt is None else float(dt))
+
+
+def _of_callable(system: Any, dim: int | None, dt: float | None) -> Subject:
+    function: Any = system.step if callable(getattr(system, "step", None)) else system
+    if not callable(function):
+        raise ArgumentError(f"a model, a run, a piecewise-linear map, a known flow or a callable f(z) -> z is wanted here, got {type(system).__name__}.")
+    own = getattr(system, "dim", None)
+    if dim is None and not isinstance(own, int):
+        raise ArgumentError("a callable does not say how many variables it has: pass dim=, the length of the last axis of z.")
+    M = check_int("dim", own if dim is None else dim, low=1)
+    check_callable(function, M)
+    return Subject(Plain(function, M), np.arange(1), np.ones(1, bool), 1.0 if dt is None else float(dt))

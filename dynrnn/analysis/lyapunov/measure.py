@@ -1,0 +1,91 @@
+"""The run behind a spectrum: segments carried with their frames, recorded a few dozen times on the way, checked as they go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dynrnn.analysis.lyapunov.carrier import Carrier, Subject
+from dynrnn.analysis.lyapunov.segments import TOO_WIDE, choose_interval, first_states, frames, pair_of, segment_states
+from dynrnn.analysis.lyapunov.verdict import LONGEST, period_of
+from dynrnn.errors import ArgumentError
+
+N_RECORDS = 32
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of all usable fits: sums of logarithms per record and segment, and what was checked.
+
+    log_r [R, F, S, k], log_pair [R, F, S], steps [R]; interval [F]; widest [F]; diverged [F]: the first step found not finite in any segment, -1 where none is;
+    determinant [F]: largest difference a step between the frame's growth and ln |det J|, NaN where k < M or a direction
+    died; period [F].
+    """
+
+    log_r: np.ndarray
+    log_pair: np.ndarray
+    steps: np.ndarray
+    interval: np.ndarray
+    widest: np.ndarray
+    diverged: np.ndarray
+    determinant: np.ndarray
+    period: np.ndarray
+
+
+def measure(
+    subject: Subject, k: int, n_steps: int, n_segments: int, transient: int, warmup: int, interval: int | None, initial: Any, random_state: int
+) -> Measured:
+    """Cost O(F S (warmup + n_steps) (k + 2) M H) for models, and an orbit of S (warmup + n_steps) steps before it; memory O(F S (k M + 32 k))."""
+    carrier, fits = subject.carrier, subject.fit[subject.usable]
+    z = first_states(subject, initial, n_segments, transient, random_state)
+    z = segment_states(carrier, z, n_segments, warmup + n_steps)
+    Q = frames(carrier, fits, n_segments, k, random_state)
+    every = choose_interval(carrier, z, Q) if interval is None else torch.full((len(fits),), interval, dtype=torch.int64)
+    found = _run(carrier, z, Q, n_steps, warmup, every)
+    while interval is None and bool(((found.widest > TOO_WIDE) & (every.numpy() > 1)).any()):
+        # a stretch was steeper than the pilot's: all again with shorter intervals there
+        every = torch.where(torch.as_tensor(found.widest > TOO_WIDE), torch.clamp(every // 2, min=1), every)
+        found = _run(carrier, z, Q, n_steps, warmup, every)
+    if interval is not None and interval > 1 and bool((found.widest > TOO_WIDE).any()):
+        k_bad = int(np.argmax(found.widest > TOO_WIDE))
+        raise ArgumentError(
+            f"interval = {interval} lets the frame of fit {fits[k_bad]} collapse: its vectors differ by a factor e^{found.widest[k_bad]:.0f} before they are made "
+            f"orthonormal, and float64 has e^36. Leave interval out, or take at most {max(1, int(interval * 12 / found.widest[k_bad]))}."
+        )
+    return found
+
+
+def _run(carrier: Carrier, z: Tensor, Q: Tensor, n_steps: int, warmup: int, every: Tensor) -> Measured:
+    F, S, k, M = Q.shape
+    pair, distance = pair_of(z, Q)
+    edges = np.unique(np.linspace(0, n_steps, min(N_RECORDS, n_steps) + 1).round().astype(int))
+    steps, checked = np.diff(edges), len(edges) // 2 - 1
+    log_r, log_pair = np.empty((len(steps), F, S, k)), np.empty((len(steps), F, S))
+    diverged, widest, determinant = np.full(F, -1), np.zeros(F), np.full(F, np.nan)
+    now, frame, beside = z, Q, pair
+    done = 0
+    for record, n in enumerate([warmup, *steps.tolist()]):
+        keep = record == checked + 1 and k == M
+        part = carrier.carry(now, frame, n, every, None, beside, distance, keep)
+        now, frame, beside = part.z, part.Q, part.pair
+        failed = part.failed.numpy()
+        first = np.where(failed >= 0, failed + done, np.iinfo(int).max).min(1)
+        diverged = np.where((diverged < 0) & (first < np.iinfo(int).max), first, diverged)
+        done += n
+        if record == 0:
+            continue
+        widest = np.maximum(widest, np.nan_to_num(part.widest.numpy(), nan=0.0).max(1))
+        log_r[record - 1], log_pair[record - 1] = part.log_r.numpy(), part.log_pair.numpy()
+        if keep:
+            with torch.no_grad():
+                whole = torch.linalg.slogdet(carrier.jacobians(part.path)).logabsdet.sum(1).numpy()
+            growth = log_r[record - 1, :, 0].sum(-1)
+            determinant = np.where(np.isfinite(growth), np.abs(np.where(np.isfinite(growth), growth, 0.0) - whole) / n, np.nan)
+    every_step = torch.ones(F, dtype=torch.int64)
+    path = carrier.carry(now[:, :1].contiguous(), frame[:, :1, :1].contiguous(), LONGEST + 1, every_step, None, None, distance, True).path.numpy()
+    period = np.array([period_of(one) for one in path])
+    return Measured(log_r, log_pair, steps, every.numpy(), widest, diverged, determinant, period)

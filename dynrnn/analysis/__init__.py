@@ -18,6 +18,7 @@ _PUBLIC = {
     "coarse_grain": "symbols",
     "compare_codes": "symbols",
     "compare_groups": "symbols",
+    "conditional_exponents": "lyapunov",
     "count_regions": "piecewise.arrangement",
     "cycles": "_cycles",
     "dwell_times": "symbols",
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from dynrnn.analysis._manifolds import homoclinic_points, manifolds
     from dynrnn.analysis._summary import summary
     from dynrnn.analysis.boundary import basin_boundary
-    from dynrnn.analysis.lyapunov import lyapunov_spectrum
+    from dynrnn.analysis.lyapunov import conditional_exponents, lyapunov_spectrum
     from dynrnn.analysis.piecewise.arrangement import count_regions
     from dynrnn.analysis.piecewise.canonical import canonical
     from dynrnn.analysis.piecewise.map import PiecewiseLinearMap

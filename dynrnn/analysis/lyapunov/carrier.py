@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import cache
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +24,7 @@ from dynrnn_kernels.additive.tangent import Carried, carry, orthonormal, spread_
 BLOCK_NUMBERS = 2**20        # latent numbers held at once on the way to a later state
 
 
+@runtime_checkable
 class Carrier(Protocol):
     """Maps of all fits that are finite. States are [F, S, M], vectors [F, S, k, M], inputs [1 or F, 1 or S, n_steps, K], all float64."""
 
@@ -106,6 +109,15 @@ class Additive:
         return jacobian(self.map, z, u)
 
 
+@cache
+def wake_forward_mode() -> None:
+    """torch loads its rules of forward derivatives when the first is taken, and warns of a part of its own that it has deprecated."""
+    with warnings.catch_warnings(), torch.autograd.forward_ad.dual_level():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        one = torch.autograd.forward_ad.make_dual(torch.ones(2), torch.ones(2))
+        torch.autograd.forward_ad.unpack_dual(torch.tanh(torch.remainder(one, 2.0)))
+
+
 @dataclass(frozen=True)
 class Plain:
     """One map given as a function on tensors (..., M), differentiable in torch."""
@@ -124,6 +136,7 @@ class Plain:
 
     def tangents(self, z: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
         """Images of the states z [S, M], and J q of their vectors Q [S, k, M]: one dual evaluation of k copies; where a function has no forward mode, J."""
+        wake_forward_mode()
         copies = z[:, None].expand_as(Q).contiguous()
         try:
             with torch.no_grad(), torch.autograd.forward_ad.dual_level():
@@ -214,13 +227,13 @@ def _of_pieces(system: Any, dim: int | None, dt: float | None) -> Subject:
         raise ArgumentError("the maps of one call must have equal numbers of latent units and of units. Analyse them one by one.")
     if dim is not None and dim != bare.latent_dim:
         raise ArgumentError(f"dim = {dim!r}, but the map has {bare.latent_dim} latent units. Leave dim out: it is for plain callables.")
-    stacked = {name: torch.tensor(np.stack([getattr(map, name) for map in maps])) for name in ("A", "W1", "W2", "h1", "h2")}
-    map = AdditiveMap(a=None, phi="relu", **stacked)
+    A, W1, W2, h1, h2 = (torch.tensor(np.stack([getattr(map, name) for map in maps])) for name in ("A", "W1", "W2", "h1", "h2"))
+    map = AdditiveMap(a=None, A=A, W1=W1, W2=W2, h1=h1, h2=h2, phi="relu")
     return Subject(Additive(map, torch.zeros(0, dtype=torch.float64)), bare.fit, np.ones(len(maps), bool), 1.0 if dt is None else float(dt))
 
 
 def _of_callable(system: Any, dim: int | None, dt: float | None) -> Subject:
-    function: Any = system.step if callable(getattr(system, "step", None)) else system
+    function: Callable[..., Any] | None = getattr(system, "step", None) if callable(getattr(system, "step", None)) else system
     if not callable(function):
         raise ArgumentError(f"a model, a run, a piecewise-linear map, a known flow or a callable f(z) -> z is wanted here, got {type(system).__name__}.")
     own = getattr(system, "dim", None)

@@ -41,7 +41,7 @@ def kaplan_yorke(exponents: Float[np.ndarray, "*batch k"]) -> tuple[np.ndarray, 
     with np.errstate(divide="ignore", invalid="ignore"):
         dimension = np.where((j == 0) | (j == k), j, j + np.where(np.isneginf(below), 0.0, total / np.abs(below)))
     dimension = np.where(np.isnan(ordered).any(-1), np.nan, dimension)
-    return dimension, j < k
+    return np.asarray(dimension), np.asarray(j < k)
 
 
 def resampled(segments: Float[np.ndarray, "S k"], rng: np.random.Generator, function, n: int = N_RESAMPLES) -> np.ndarray:

@@ -77,7 +77,8 @@ def flow_map(system: Any, dt: float | None) -> FlowMap:
         n *= 2
     if not math.isfinite(error):
         raise ArgumentError(
-            f"orbits of {type(system).__name__} leave for infinity from its initial states, or need more than {MOST} steps in dt = {interval:g}. Pass a smaller dt."
+            f"orbits of {type(system).__name__} leave for infinity from its initial states, or need more than {MOST} steps in dt = {interval:g}. "
+            "Pass a smaller dt."
         )
     transient = math.ceil(float(getattr(system, "transient", 1_000 * interval)) / interval)
     return FlowMap(runge_kutta(system.field, interval, n), M, interval, transient, error / 15, n, starts)

@@ -53,8 +53,8 @@ def measure(
     if interval is not None and interval > 1 and bool((found.widest > TOO_WIDE).any()):
         k_bad = int(np.argmax(found.widest > TOO_WIDE))
         raise ArgumentError(
-            f"interval = {interval} lets the frame of fit {fits[k_bad]} collapse: its vectors differ by a factor e^{found.widest[k_bad]:.0f} before they are made "
-            f"orthonormal, and float64 has e^36. Leave interval out, or take at most {max(1, int(interval * 12 / found.widest[k_bad]))}."
+            f"interval = {interval} lets the frame of fit {fits[k_bad]} collapse: its vectors differ by a factor e^{found.widest[k_bad]:.0f} before they "
+            f"are made orthonormal, and float64 has e^36. Leave interval out, or take at most {max(1, int(interval * 12 / found.widest[k_bad]))}."
         )
     return found
 

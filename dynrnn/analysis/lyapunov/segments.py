@@ -73,13 +73,18 @@ def pair_of(z: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
     return z + distance[:, None, None] * Q[:, :, 0], distance
 
 
-def choose_interval(carrier: Carrier, z: Tensor, Q: Tensor) -> Tensor:
-    """Steps between orthonormalisations [F] at which the frame stays far from collapse, from a short run with one after every step."""
+def choose_interval(carrier: Carrier, z: Tensor, Q: Tensor, u: Tensor | None = None) -> Tensor:
+    """Steps between orthonormalisations [F] at which the frame stays far from collapse, from a short run with one after every step.
+
+    u: inputs [1, 1 or S, steps, K] of that run, at most PILOT_STEPS of them.
+    """
     n = min(8, z.shape[1])
+    steps = PILOT_STEPS if u is None else u.shape[2]
+    drive = None if u is None else u[:, :n].contiguous()
     one = torch.ones(carrier.n_fits, dtype=torch.int64)
-    pilot: Carried = carrier.carry(z[:, :n].contiguous(), Q[:, :n].contiguous(), PILOT_STEPS, one, None, None, one.double(), False)
-    rate = pilot.log_r.abs() / PILOT_STEPS
+    pilot: Carried = carrier.carry(z[:, :n].contiguous(), Q[:, :n].contiguous(), steps, one, drive, None, one.double(), False)
+    rate = pilot.log_r.abs() / steps
     rate = torch.where(torch.isfinite(rate), rate, torch.zeros_like(rate)).amax((1, 2))
     widest = torch.nan_to_num(pilot.widest, nan=0.0, posinf=0.0).amax(1)
-    steps = torch.minimum(WIDE / widest.clamp(min=1e-9), GROWTH / (3 * rate).clamp(min=1e-9))
-    return steps.clamp(1, MOST_STEPS).to(torch.int64)
+    most = torch.minimum(WIDE / widest.clamp(min=1e-9), GROWTH / (3 * rate).clamp(min=1e-9))
+    return most.clamp(1, MOST_STEPS).to(torch.int64)

@@ -42,16 +42,18 @@ def lyapunov_spectrum(
 
     Returns
     -------
-    Per exponent (fit, exponent), largest first: ``value``, ``standard_error``, ``lower`` and ``upper`` (confidence interval), ``correlation`` (of neighbouring
-    segments: clearly above 0, the errors are too small; take longer segments). A direction that dies (singular Jacobian: units that are off) is -inf with error 0.
+    Per exponent (fit, exponent), largest first: ``value``, ``standard_error``, ``lower`` and ``upper`` (confidence interval), ``correlation`` (of
+    neighbouring segments: clearly above 0, the errors are too small; take longer segments). A direction that dies (singular Jacobian: units that are
+    off) is -inf with error 0.
     ``finite_time`` (fit, segment, exponent): each segment's own; ``trace`` (fit, record, exponent): the estimate after ``record_time``.
     Per fit: ``kaplan_yorke`` with ``_lower``, ``_upper`` (resampled segments) and ``_reached`` (False: the spectrum was cut short, so it is a lower bound);
     ``entropy`` (sum of positive exponents, an upper bound of the metric entropy) with ``entropy_standard_error``; ``verdict`` (chaotic, quasi-periodic,
     periodic, fixed, diverging, undecided) and its ``evidence``; ``period`` (steps, 0 if none was found); ``status``.
     Checks per fit: ``pair_exponent`` with ``pair_standard_error``: the largest exponent again, from the distance of two trajectories, without derivatives;
-    ``pair_difference`` with ``pair_difference_standard_error``, over the same segments; ``determinant_residual``: difference per step between the spectrum's sum and ln |det J| over
-    one stretch (NaN where n_exponents < M or a direction died); ``zero_exponent`` with ``zero_standard_error``: the one nearest to zero, which a flow that
-    does not rest must have; ``interval`` taken and ``spread``, ln of the longest over the shortest vector between orthonormalisations, at most.
+    ``pair_difference`` with ``pair_difference_standard_error``, over the same segments; ``determinant_residual``: difference per step between the
+    spectrum's sum and ln |det J| over one stretch (NaN where n_exponents < M or a direction died); ``zero_exponent`` with ``zero_standard_error``: the one
+    nearest to zero, which a flow that does not rest must have; ``interval`` taken and ``spread``, ln of the longest over the shortest vector between
+    orthonormalisations, at most.
 
     Method
     ------
@@ -60,12 +62,14 @@ def lyapunov_spectrum(
     increments are wrong by factors; here they are those of the mean of independent segments (Student's t). That asks for segments longer than the
     attractor's memory. Derivatives of models go through A + W1 diag(phi') W2 without forming it. O(fit n_segments n_steps k M H); memory O(fit n_segments k M).
 
-    Fails: an orbit that switches between basins by rounding, or a transient longer than ``transient``; segments shorter than the memory (see ``correlation``).
-    A map that is a model of noisy data can have the right largest exponent and any strongly negative one: data near the attractor do not fix the contraction.
+    Fails: an orbit that switches between basins by rounding, or a transient longer than ``transient``; segments shorter than the memory (see
+    ``correlation``). A map that is a model of noisy data can have the right largest exponent and any strongly negative one: data near the attractor do
+    not fix the contraction.
 
     Raises
     ------
-    ArgumentError : n_exponents > M; fewer than 10 steps or 2 segments; a callable without derivative; an interval that lets the frame collapse; no dt for a flow.
+    ArgumentError : n_exponents > M; fewer than 10 steps or 2 segments; a callable without derivative; an interval that lets the frame collapse; no
+        dt for a flow.
 
     >>> import torch
     >>> from dynrnn.analysis import lyapunov_spectrum
@@ -75,7 +79,17 @@ def lyapunov_spectrum(
     >>> found.value.values.sum().round(9).item(), str(found.verdict.values[0])                   # ln 0.3
     (-1.203972804, 'chaotic')
     """
-    subject = subject_of(system, dim, inputs, dt)
+    return spectrum_of(
+        subject_of(system, dim, inputs, dt), n_exponents, n_steps, n_segments, random_state, initial=initial, transient=transient, warmup=warmup,
+        interval=interval, confidence=confidence,
+    )
+
+
+def spectrum_of(
+    subject: Subject, n_exponents: int | None, n_steps: int, n_segments: int, random_state: int | None, *, initial: Any = None,
+    transient: int | None = None, warmup: int | None = None, interval: int | None = None, confidence: float = 0.95,
+) -> xr.Dataset:
+    """``lyapunov_spectrum`` of anything that carries vectors."""
     M = subject.carrier.dim
     k = M if n_exponents is None else check_int("n_exponents", n_exponents, low=1)
     if k > M:
@@ -91,15 +105,15 @@ def lyapunov_spectrum(
     found = measure(subject, k, n_steps, n_segments, transient, warmup, interval, initial, seed)
     out = _dataset(subject, found, k, confidence, seed)
     out.attrs |= {
-        "dt": subject.dt, "n_steps": n_steps, "n_segments": n_segments, "transient": transient, "warmup": warmup, "confidence": confidence, "random_state": seed,
-        "step_error": subject.step_error, "logarithm": "natural",
+        "dt": subject.dt, "n_steps": n_steps, "n_segments": n_segments, "transient": transient, "warmup": warmup, "confidence": confidence,
+        "random_state": seed, "step_error": subject.step_error, "logarithm": "natural",
     }
     return out
 
 
 def _dataset(subject: Subject, found: Measured, k: int, confidence: float, seed: int) -> xr.Dataset:
     usable, dt = subject.usable, subject.dt
-    F, S, R = len(usable), found.log_r.shape[2], len(found.steps)
+    F, S = len(usable), found.log_r.shape[2]
     total = found.steps.sum() * dt
     sums = found.log_r.sum(0)
     order = np.argsort(-np.where(np.isnan(sums), -np.inf, sums).mean(1), axis=-1, kind="stable")
@@ -116,7 +130,7 @@ def _dataset(subject: Subject, found: Measured, k: int, confidence: float, seed:
     pair_segments[diverged] = np.nan
     pair, pair_error = mean_and_error(pair_segments[..., None])
     with np.errstate(invalid="ignore"):
-        gap, gap_error = mean_and_error((segments[..., :1] - pair_segments[..., None]))
+        gap, gap_error = mean_and_error(segments[..., :1] - pair_segments[..., None])
     with np.errstate(invalid="ignore"):
         nearest = np.where(np.isfinite(value), np.abs(value), np.inf).argmin(-1)
     dimension, reached = kaplan_yorke(value)
@@ -162,7 +176,9 @@ def _dataset(subject: Subject, found: Measured, k: int, confidence: float, seed:
         "pair_standard_error": ("fit", whole(pair_error[:, 0]), {"long_name": "its standard error"} | per_time),
         "pair_difference": ("fit", whole(gap[:, 0]), {"long_name": "largest exponent less that of two trajectories"} | per_time),
         "pair_difference_standard_error": ("fit", whole(gap_error[:, 0]), {"long_name": "its standard error"} | per_time),
-        "determinant_residual": ("fit", whole(np.where(diverged, np.nan, found.determinant)), {"long_name": "sum of exponents less ln |det J|", "units": "nat / step"}),
+        "determinant_residual": (
+            "fit", whole(np.where(diverged, np.nan, found.determinant)), {"long_name": "sum of exponents less ln |det J|", "units": "nat / step"}
+        ),
         "zero_exponent": ("fit", whole(value[take]), {"long_name": "exponent nearest to zero"} | per_time),
         "zero_standard_error": ("fit", whole(error[take]), {"long_name": "its standard error"} | per_time),
         "interval": ("fit", whole(found.interval, 0), {"long_name": "steps between orthonormalisations", "units": "step"}),

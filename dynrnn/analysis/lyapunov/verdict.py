@@ -50,7 +50,7 @@ def judge(value: np.ndarray, half: np.ndarray, period: int, duration: float, flo
             return Verdict.FIXED, f"{said}, below zero; the orbit rests"
         if period > 1:
             return Verdict.PERIODIC, f"{said}, below zero; the orbit closes after {period} steps"
-        return Verdict.UNDECIDED, f"{said}, below zero, but no period up to {LONGEST} steps closes: a longer cycle, or a transient still; take a longer transient"
+        return Verdict.UNDECIDED, f"{said}, below zero, but no period up to {LONGEST} steps closes: a longer cycle, or take a longer transient"
     if half[0] * duration > 1:
         return Verdict.UNDECIDED, f"{said}: the interval holds zero and is too wide to tell; take more n_steps or segments"
     n = int(zero.sum())
@@ -60,5 +60,6 @@ def judge(value: np.ndarray, half: np.ndarray, period: int, duration: float, flo
         return Verdict.FIXED, f"{said}, zero; the orbit rests at a point that is not hyperbolic"
     if period > 1:
         return Verdict.PERIODIC, f"{said}, zero; the orbit closes after {period} steps, a cycle at a bifurcation or one of many"
-    torus = "an invariant circle (of a flow that is sampled: a limit cycle)" if n == 1 else f"a torus of {n} dimensions (of a flow that is sampled: {n - 1} frequencies or more)"
-    return Verdict.QUASI_PERIODIC, f"{said}, zero; {n} zero exponent{'s' if n > 1 else ''}: {torus}"
+    if n == 1:
+        return Verdict.QUASI_PERIODIC, f"{said}, the one zero exponent: an invariant circle (of a flow that is sampled: a limit cycle)"
+    return Verdict.QUASI_PERIODIC, f"{said}; {n} zero exponents: a torus of as many dimensions"

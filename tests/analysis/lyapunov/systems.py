@@ -1,0 +1,75 @@
+"""Systems whose exponents are known in closed form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.special import polygamma, psi
+from torch import Tensor
+
+from dynrnn.analysis.lyapunov.carrier import Subject
+from dynrnn_kernels.additive.tangent import Carried, orthonormal, spread_of
+
+HENON = 1.4, 0.3
+LOZI = ([[1.7, 1.0], [0.5, 0.0]], [[-3.4], [0.0]], [[1.0, 0.0]], [1.0, 0.0], [0.0])
+
+
+def henon(z: Tensor) -> Tensor:
+    a, b = HENON
+    return torch.stack([1 - a * z[..., 0] ** 2 + z[..., 1], b * z[..., 0]], -1)
+
+
+def lozi_with_copy() -> tuple:
+    """Lozi's map with a third unit that copies the first: its rank is two."""
+    A, W1, _, h1, h2 = (np.array(x, dtype=float) for x in LOZI)
+    whole = np.zeros((3, 3))
+    whole[:2, :2], whole[2, :2] = A, A[0]
+    return whole, np.vstack([W1, W1[:1]]), [[0.0, 0.0, 1.0]], np.append(h1, h1[0]), h2
+
+
+@dataclass(frozen=True)
+class Products:
+    """Products of independent Gaussian matrices of variance g^2 / N (Newman 1986, Commun. Math. Phys. 103, 121)."""
+
+    dim: int
+    g: float
+    seed: int = 0
+    n_fits: int = 1
+    input_dim: int = 0
+
+    def advance(self, z: Tensor, n_steps: int, u: Tensor | None = None) -> Tensor:
+        return z
+
+    def carry(self, z: Tensor, Q: Tensor, n_steps: int, interval: Tensor, u, pair, distance, path: bool) -> Carried:
+        rng = np.random.default_rng([self.seed, n_steps, int(1e6 * float(z.abs().sum())) % 2**31])
+        log_r, widest = Q.new_zeros(Q.shape[:3]), Q.new_zeros(Q.shape[:2])
+        for _ in range(n_steps):
+            J = torch.tensor(rng.standard_normal((1, Q.shape[1], self.dim, self.dim)) * self.g / self.dim**0.5)
+            Q, lengths = orthonormal(torch.einsum("fsmn,fskn->fskm", J, Q))
+            log_r += torch.log(lengths)
+            widest = torch.maximum(widest, spread_of(lengths))
+        states = z.new_zeros(1, n_steps if path else 0, self.dim)
+        return Carried(z + 1e-3, Q, pair, log_r, log_r[..., 0].clone(), widest, torch.full(Q.shape[:2], -1, dtype=torch.int64), states)
+
+    def jacobians(self, z: Tensor, u: Tensor | None = None) -> Tensor:
+        return torch.eye(self.dim, dtype=z.dtype).expand(*z.shape[:2], -1, -1)
+
+    def exponents(self) -> tuple[np.ndarray, np.ndarray]:
+        """Exponents, and the standard deviation of one step's growth."""
+        n = (self.dim - np.arange(self.dim)) / 2
+        return 0.5 * (np.log(2 * self.g**2 / self.dim) + psi(n)), 0.5 * np.sqrt(polygamma(1, n))
+
+    def subject(self) -> Subject:
+        return Subject(self, np.arange(1), np.ones(1, bool))
+
+
+def doubling_ring(N: int, e: float):
+    """Coupled doubling maps, and their exponents: the eigenvalues of the circulant Jacobian, which is the same everywhere."""
+
+    def step(z: Tensor) -> Tensor:
+        return torch.remainder(2 * ((1 - e) * z + e / 2 * (torch.roll(z, 1, -1) + torch.roll(z, -1, -1))), 1.0)
+
+    exponents = np.log(np.abs(2 * (1 - e + e * np.cos(2 * np.pi * np.arange(N) / N))))
+    return step, np.sort(exponents)[::-1]

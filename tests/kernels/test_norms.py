@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynrnn_kernels.additive import AdditiveMap, jacobian, library, norms
+from dynrnn_kernels import backends
+from dynrnn_kernels.additive import AdditiveMap, jacobian, library
 from dynrnn_kernels.additive.cpu_singular import largest_singular_values, work_rows
 from dynrnn_kernels.additive.layout import layout_of, pack
 from dynrnn_kernels.additive.norms import map_of, mean_norms, spectral_norms
@@ -140,9 +141,9 @@ def test_backends_agree(phi, w2, monkeypatch):
     pytest.importorskip("triton")
     from tests.kernels import test_triton
 
-    monkeypatch.setattr(norms, "_device_kernels", lambda: test_triton.kernels)
+    monkeypatch.setattr(library, "device_kernels", lambda: test_triton.kernels)
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    monkeypatch.setattr(library, "TRITON_INSTALLED", True)
+    monkeypatch.setattr(backends, "TRITON_INSTALLED", True)
     test_triton.interpret_triton_itself(monkeypatch)
     got = spectral_norms(flat, lay, states, u, backend="triton")
     assert (got <= want * (1 + 1e-12)).all()

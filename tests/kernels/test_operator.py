@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dynrnn_kernels.additive import AdditiveMap, forced_sequence, library
+from dynrnn_kernels import backends
+from dynrnn_kernels.additive import AdditiveMap, Config, forced_sequence, library
 from dynrnn_kernels.additive.layout import layout_of, pack
 from dynrnn_kernels.additive.pattern import pattern
+from dynrnn_kernels.backends import choose_backend
 from dynrnn_kernels.errors import KernelError
 from tests.kernels.maps import problem
 from tests.kernels.test_additive import leaves, relative
@@ -104,6 +106,37 @@ def test_compiles_as_one_graph():
     assert torch.equal(results[0][1], results[1][1])
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")           # torch's own, from tracing
+@pytest.mark.parametrize("kind", [list, torch.tensor])
+def test_packed_sequences_and_a_map_built_inside_compile(kind):
+    """The map made of tensors that are arguments, whose gradients are eager ones bit for bit; other lengths use the same function."""
+    map, z0, target, weight, u = packed([3, 1, 7, 5, 2])
+
+    def run(lengths, z0, tensors):
+        return forced_sequence(map.with_tensors(tensors), z0, target, weight, u, lengths=lengths)
+
+    compiled = torch.compile(run, fullgraph=True, backend="aot_eager")
+    for lengths in ([3, 1, 7, 5, 2], [1, 1, 2, 5, 9]):
+        results = []
+        for f in (run, compiled):
+            leaves = {name: x.clone().requires_grad_() for name, x in map.tensors().items()}
+            out = f(kind(lengths), z0, leaves)
+            results.append({"z": out.detach()} | dict(zip(leaves, torch.autograd.grad(out.square().sum(), list(leaves.values())), strict=True)))
+        for name, value in results[0].items():
+            assert torch.equal(results[1][name], value), name
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")           # torch's own, from tracing
+def test_a_graph_refuses_lengths_that_do_not_fit_when_it_runs():
+    """And is one without a gradient, too."""
+    map, z0, target, weight, u = packed([3, 4])
+    compiled = torch.compile(lambda n: forced_sequence(map, z0, target, weight, u, lengths=n), fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(torch.tensor([3, 4])), forced_sequence(map, z0, target, weight, u, lengths=[3, 4]))
+    for lengths in ([4, 4], [7, 0], [8, -1]):
+        with pytest.raises(RuntimeError, match="their sum"):
+            compiled(torch.tensor(lengths))
+
+
 def test_registered_operators_pass_torchs_own_checks():
     map, z0, target, weight, u = case()
     F, B, T, _ = target.shape
@@ -112,9 +145,9 @@ def test_registered_operators_pass_torchs_own_checks():
     args = (pack(map), z0, *flat, rows, pattern(map))
     layout = list(layout_of(map)[:-1])
     tests = ("test_schema", "test_faketensor")
-    torch.library.opcheck(torch.ops.dynrnn.additive_forward, (*args, layout, "cpu"), test_utils=tests)
-    out = torch.ops.dynrnn.additive_forward(*args, layout, "cpu")
-    torch.library.opcheck(torch.ops.dynrnn.additive_backward, (*args, out, torch.ones_like(out), True, layout, "cpu"), test_utils=tests)
+    torch.library.opcheck(torch.ops.dynrnn.additive_forward, (*args, layout, "cpu", "ieee", []), test_utils=tests)
+    out = torch.ops.dynrnn.additive_forward(*args, layout, "cpu", "ieee", [])
+    torch.library.opcheck(torch.ops.dynrnn.additive_backward, (*args, out, torch.ones_like(out), True, layout, "cpu", "ieee", []), test_utils=tests)
 
 
 def test_what_has_no_derivative_raises():
@@ -131,11 +164,31 @@ def test_what_has_no_derivative_raises():
         torch.func.grad(lambda z: torch.func.grad(loss)(z).sum())(z0)
 
 
+def test_a_derivative_by_weight_raises_and_the_reference_has_it():
+    """A zero in its place would be believed."""
+    map, z0, target, weight, u = case()
+
+    def loss(weight, backend="cpu"):
+        return forced_sequence(map, z0, target, weight, u, backend=backend).square().sum()
+
+    leaf = weight.clone().requires_grad_()
+    with pytest.raises(KernelError, match="no derivative by weight"):
+        loss(leaf).backward()
+    with pytest.raises(KernelError, match="no derivative by weight"):
+        torch.func.grad(loss)(weight)
+    narrow = torch.tensor(0.3, dtype=torch.float64)
+    slope = torch.func.grad(loss)(narrow, "reference")
+    step = 1e-6                                                     # of a smooth function of size 1e2: step**2 and 1e-16 / step, times some 1e2
+    torch.testing.assert_close(slope, (loss(narrow + step) - loss(narrow - step)) / (2 * step), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")           # torch's own
 def test_forward_mode_raises():
     map, z0, target, weight, u = case()
     with pytest.raises(NotImplementedError, match="jvp"):
         torch.func.jvp(lambda z: forced_sequence(map, z, target, weight, u), (z0,), (z0,))
+    with pytest.raises(NotImplementedError, match="jvp"):
+        torch.func.jvp(lambda w: forced_sequence(map, z0, target, w, u), (weight,), (weight,))
 
 
 def test_any_layout_of_memory_gives_the_same():
@@ -145,6 +198,24 @@ def test_any_layout_of_memory_gives_the_same():
     assert torch.equal(turned, want)
     spaced = torch.stack([target, target], -1)[..., 0]
     assert torch.equal(forced_sequence(map, z0, spaced, weight, u), want)
+
+
+def test_a_number_is_a_weight():
+    map, z0, target, _, u = case()
+    assert torch.equal(forced_sequence(map, z0, target, 0.3, u), forced_sequence(map, z0, target, torch.full_like(target, 0.3), u))
+    assert torch.equal(forced_sequence(map, z0, target, 1, u), forced_sequence(map, z0, target, torch.ones_like(target), u))
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("size", [(0, 7), (5, 0)])
+def test_the_gradient_of_nothing_is_zero(backend, size):
+    B, T = size
+    map, z0, target, weight, u = case()
+    named, map, z0, target, u = leaves(map, z0, target, u, torch.float64)
+    out = forced_sequence(map, z0[:, :B], target[:, :B, :T], weight[:, :B, :T], u[:, :B, :T], backend=backend)
+    assert out.shape == (2, B, T, 4)
+    for name, gradient in zip(named, torch.autograd.grad(out.sum(), list(named.values())), strict=True):
+        assert torch.equal(gradient, torch.zeros_like(named[name])), name
 
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
@@ -164,6 +235,8 @@ def test_empty_and_shortest(backend):
         ({"z0": lambda x: x[:, :, :3]}, "z0 must have shape"),
         ({"target": lambda x: x[:, :3]}, "target must have shape"),
         ({"weight": lambda x: x[:, :, :2]}, "does not broadcast"),
+        ({"weight": lambda x: x.to(torch.complex128)}, "weight is torch.complex128; .* must be real"),
+        ({"weight": lambda x: x.long()}, "weight is torch.int64; .* must be real"),
         ({"u": lambda x: None}, "u is missing"),
         ({"u": lambda x: x[..., :1]}, "u must have shape"),
         ({"z0": lambda x: x.to("meta")}, "on cpu, z0 on meta"),
@@ -179,7 +252,9 @@ def test_arguments_that_do_not_fit_are_named(change, message):
 
 def test_lengths_that_do_not_fit_are_named():
     map, z0, target, weight, u = packed([3, 4])
-    for lengths, message in (([3], "must hold 2"), ([7, 0], "at least 1"), ([3, 5], "sum of lengths")):
+    for lengths, message in (
+        ([3], "must hold 2"), ([7, 0], "at least 1"), ([3, 5], "sum of lengths"), ([3.9, 4.2], "whole numbers"), (torch.tensor([3.9, 4.2]), "whole numbers"),
+    ):
         with pytest.raises(KernelError, match=message):
             forced_sequence(map, z0, target, weight, u, lengths=lengths)
 
@@ -188,6 +263,62 @@ def test_an_unknown_backend_is_named():
     map, z0, target, weight, u = case()
     with pytest.raises(KernelError, match="backend must be one of"):
         forced_sequence(map, z0, target, weight, u, backend="gpu")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"precision": "bf16"}, "precision must be one of"),
+        ({"precision": "tf32"}, "'cpu' always computes in full precision"),
+        ({"backend": "reference", "precision": "tf32x3"}, "'reference' always computes"),
+        ({"config": Config("lane", 1, 8, 1)}, "nothing to configure"),
+        ({"config": Config("row", 1, 8, 1)}, "config.kernel must be one of"),
+        ({"config": Config("lane", 16, 8, 1)}, "config.rows must be 1 for kernel 'lane', got 16"),
+        ({"config": Config("stream", 8, 16, 1)}, "config.rows must be 1 or 16"),
+        ({"config": Config("lane", 1, 12, 1)}, "config.hidden must be a power of two"),
+        ({"config": Config("lane", 1, 8, 0)}, "config.warps must be a power of two"),
+        ({"config": Config("tile", 16, 8, 4)}, "config.hidden must be at least 16"),
+    ],
+)
+def test_what_is_for_triton_alone_or_for_nothing_is_named(given, message):
+    with pytest.raises(KernelError, match=message):
+        forced_sequence(*case(), **given)
+
+
+def test_a_backend_more_is_a_row_in_a_table(monkeypatch):
+    """It is what computes, forward and back; a name that is in no table never runs another backend's kernel."""
+    ran = []
+
+    def recorded(name, compute):
+        def run(*args):
+            ran.append(name)
+            return compute(*args)
+
+        return run
+
+    cpu = library.COMPUTE["cpu"]
+    monkeypatch.setitem(library.COMPUTE, "mine", library.Backend(recorded("forward", cpu.forward), recorded("backward", cpu.backward)))
+    map, z0, target, weight, u = case()
+    leaf = z0.clone().requires_grad_()
+    out = forced_sequence(map, leaf, target, weight, u, backend="mine")
+    out.sum().backward()
+    assert ran == ["forward", "backward"]
+    monkeypatch.undo()
+    with pytest.raises(KernelError, match="backend must be one of"):
+        forced_sequence(map, z0, target, weight, u, backend="mine")
+    with pytest.raises(KernelError, match="got 'mine'"):
+        library.forward(pack(map), z0, *(x.flatten(1, 2) for x in (target, weight, u)), torch.tensor([[0, 7]]), pattern(map), [], "mine", "ieee", [])
+
+
+def test_no_backend_is_the_reference_unasked(monkeypatch):
+    """On a device without kernels an error says what to do; a slow result in their place would pass for theirs."""
+    monkeypatch.delenv("DYNRNN_BACKEND", raising=False)
+    monkeypatch.setattr(backends, "TRITON_INSTALLED", False)
+    assert choose_backend(torch.device("cpu")) == "cpu"
+    for name, message in (("cuda", "install triton, or name backend='reference'"), ("meta", "no kernels run on a device of type 'meta'")):
+        with pytest.raises(KernelError, match=message):
+            choose_backend(torch.device(name))
+        assert choose_backend(torch.device(name), "reference") == "reference"
 
 
 def test_triton_wants_a_device(monkeypatch):
@@ -215,5 +346,5 @@ def test_offsets_past_two_to_the_31():
     long[0, first:] = target[0, 0].float()
     rows = torch.tensor([[first, T]])
     forcing = long, weight.float().expand(1, 1, 1), torch.empty(1, first + T, 0)
-    out = library.forward(pack(single), z0.float(), *forcing, rows, pattern(single), list(layout_of(single)[:-1]), "cpu")
+    out = library.forward(pack(single), z0.float(), *forcing, rows, pattern(single), list(layout_of(single)[:-1]), "cpu", "ieee", [])
     torch.testing.assert_close(out[0, first:].double(), want[0, 0], rtol=1e-5, atol=1e-5)

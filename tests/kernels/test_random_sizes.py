@@ -53,7 +53,7 @@ def interpreted(monkeypatch):
     pytest.importorskip("triton")
     from tests.kernels import test_triton
 
-    monkeypatch.setattr(library, "_device_kernels", lambda: test_triton.kernels)
+    monkeypatch.setattr(library, "device_kernels", lambda: test_triton.kernels)
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     test_triton.interpret_triton_itself(monkeypatch)
 

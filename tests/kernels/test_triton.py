@@ -201,7 +201,7 @@ def test_spectral_norms(phi, w2, hidden, monkeypatch):
 
 def test_the_operator_runs_them(monkeypatch):
     """Values, gradients and vmap by ``backend="triton"``, with sequences of unequal length."""
-    monkeypatch.setattr(library, "_device_kernels", lambda: kernels)
+    monkeypatch.setattr(library, "device_kernels", lambda: kernels)
     lengths = [3, 1, 5]
     map, z0, target, weight, u, _ = packed(problem(4, "clipped", "dense", 2, False, F=2, B=3, T=5), lengths)
     target = torch.nan_to_num(target)

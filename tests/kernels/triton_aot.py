@@ -24,6 +24,7 @@ from triton.runtime.jit import JITFunction
 
 from dynrnn_kernels.additive import AdditiveMap
 from dynrnn_kernels.additive import triton as kernels
+from dynrnn_kernels.additive.config import PRECISIONS
 from dynrnn_kernels.additive.layout import layout_of, pack
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
@@ -101,7 +102,7 @@ def main(which: str) -> None:
             report(zero_map(M, H, phi, "dense", 0, False, dtype), B)
         report(zero_map(20, 2, "relu", "selection", 0, True, torch.float32), 16)
         return
-    for (M, H), phi, precision in product(SIZES, ("clipped", "relu"), kernels.PRECISIONS):
+    for (M, H), phi, precision in product(SIZES, ("clipped", "relu"), PRECISIONS):
         for K, dense_A in ((0, False), (3, True)):
             report(zero_map(M, H, phi, "dense", K, dense_A, torch.float32), 600_000 // M, precision)
     for M, w2, B, dtype in product((3, 20, 64), ("identity", "selection", "centring"), (16, 60_000), (torch.float32, torch.float64)):

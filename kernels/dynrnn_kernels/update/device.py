@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from triton import cdiv
 
-from dynrnn_kernels.additive import choose_backend
 from dynrnn_kernels.additive import triton as recurrence
 from dynrnn_kernels.additive.layout import Layout
 from dynrnn_kernels.additive.triton import launch, padded
+from dynrnn_kernels.backends import choose_backend
 from dynrnn_kernels.errors import KernelError
 from dynrnn_kernels.update import triton_book
 from dynrnn_kernels.update.device_arrays import MOST_BLOCK, NAMES, DeviceArrays, Source, check_device_update

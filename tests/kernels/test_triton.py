@@ -17,34 +17,22 @@ import torch
 
 pytest.importorskip("triton")
 
-from dynrnn_kernels.additive import forced_sequence, jacobian, library, reference
+from dynrnn_kernels.additive import Config, forced_sequence, jacobian, library, reference
 from dynrnn_kernels.additive.layout import layout_of, pack, unpack
 from dynrnn_kernels.errors import KernelError
 from tests.kernels.interpreter import RECURRENCE, interpret_triton_itself, interpreted
 from tests.kernels.maps import ALL_KINDS, problem, random_map
+from tests.kernels.recurrences import CONFIGS, configure_additive
 
 SHARED_MEMORY = 232_448                                                          # bytes that a program may have, compute capability 9.0
 
 kernels = interpreted(RECURRENCE)
-Config = kernels.Config
-CONFIGS = {
-    "lane": Config("lane", 1, 64, 1), "tile": Config("tile", 16, 64, 4), "stream": Config("stream", 16, 16, 4), "stream of one": Config("stream", 1, 16, 4)
-}
 
 
 @pytest.fixture(autouse=True)
 def _interpret(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     interpret_triton_itself(monkeypatch)
-
-
-def configuration(name: str, map) -> Config:
-    """The one of this name, with the hidden axis as long as the map wants it."""
-    config = CONFIGS[name]
-    if config.kernel == "stream" and map.w2 == "dense":
-        return config
-    least = 1 if config.rows == 1 else 16
-    return config._replace(kernel="tile" if config.rows > 1 else "lane", hidden=kernels.padded(kernels.positions(layout_of(map)), least))
 
 
 def packed(case, lengths):
@@ -86,7 +74,7 @@ def compare(problem, name, dtypes=(torch.float64,), precision="ieee"):
     want = truth(problem)
     for dtype in dtypes:
         tolerance = 1e-10 if dtype == torch.float64 else 1e-5                    # eps times sqrt of the longest sum, with a margin of 10
-        got = run(problem, dtype, configuration(name, problem[0]), precision)
+        got = run(problem, dtype, configure_additive(name, problem[0]), precision)
         assert got.keys() == want.keys()
         for key in want:
             assert torch.isfinite(got[key]).all(), (key, dtype)
@@ -130,14 +118,14 @@ def test_other_precisions_launch(precision):
     compare(packed(problem(6, "relu", "dense", 0, False, F=1, B=2, T=2), [2, 1]), "tile", (torch.float32,), precision)
 
 
-@pytest.mark.parametrize("name", ["lane", "stream"])
+@pytest.mark.parametrize("name", ["lane", "tile", "stream"])
 def test_nothing_uninitialised_is_read_and_runs_repeat(name, monkeypatch):
     case = packed(problem(8, "clipped_basis", "dense", 1, True, F=2, B=2, T=3, M=3, H=5), [3, 2])
-    before = run(case, torch.float32, configuration(name, case[0]))
+    before = run(case, torch.float32, configure_additive(name, case[0]))
     empty, empty_like = torch.empty, torch.empty_like
     monkeypatch.setattr(kernels.torch, "empty", lambda *args, **kwargs: empty(*args, **kwargs).fill_(float("nan")))
     monkeypatch.setattr(kernels.torch, "empty_like", lambda *args, **kwargs: empty_like(*args, **kwargs).fill_(float("nan")))
-    after = run(case, torch.float32, configuration(name, case[0]))
+    after = run(case, torch.float32, configure_additive(name, case[0]))
     for key, value in before.items():
         assert torch.equal(value, after[key]), key
 
@@ -156,7 +144,7 @@ def test_rows_of_no_sequence_stay_out(name):
 
     rows = torch.tensor([[1, 3], [5, 2]])
     lay, flat, wide = layout_of(map), pack(map), [spread(x) for x in (target, weight, u)]
-    out, config = torch.full_like(wide[0], 7.0), configuration(name, map)
+    out, config = torch.full_like(wide[0], 7.0), configure_additive(name, map)
     kernels.forward(flat, lay, z0, *wide, rows, out, config=config)
     assert (out[:, [0, 4, 7]] == 7).all()
     grad, gz0, gtarget, gu = kernels.backward(flat, lay, z0, *wide, rows, out, spread(seed_like(target)), config=config)

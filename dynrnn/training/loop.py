@@ -179,7 +179,9 @@ def train(model: AdditiveModel, recording: xr.Dataset, validation: xr.Dataset | 
     flat, problem = build_problem(model, recording, options)
     state = build_state(model)
     sampler = Sampler(recording, fits, options.batch_size, T, bool((options.noise > 0).any()), options.random_state)
-    adaptive = AdaptiveAlpha(model, options.forcing, problem, sampler, T) if isinstance(options.forcing, AdaptiveTeacherForcing) else None
+    adaptive = None
+    if isinstance(options.forcing, AdaptiveTeacherForcing):
+        adaptive = AdaptiveAlpha(model, options.forcing, problem, sampler, T, options.backend)
     validator = None if validation is None else Validator(model, validation)
     history = History(options.n_updates, F)
     updates: Updates

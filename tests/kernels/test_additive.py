@@ -6,7 +6,7 @@ import numba
 import pytest
 import torch
 
-from dynrnn_kernels.additive import forced_sequence
+from dynrnn_kernels.additive import AdditiveMap, forced_sequence
 from dynrnn_kernels.additive.layout import layout_of, pack, unpack
 from tests.kernels.maps import problem, random_map
 from tests.kernels.recurrences import KINDS, RECURRENCES, relative, value_and_gradients
@@ -102,3 +102,14 @@ def test_a_masked_target_is_never_read(row, kind):
     for backend in ("cpu", "reference"):
         once, again = (row.recurrence.forced_sequence(map, z0, x, weight, u, backend=backend) for x in (target, other))
         assert torch.equal(once, again)
+
+
+def test_the_gradient_of_an_unread_target_is_zero_whatever_passes_it():
+    """The adjoint of its state overflows; 0 times inf would be NaN."""
+    one = torch.ones(1, 1, 1)
+    map = AdditiveMap(a=torch.full((1, 1), 1e30), W1=0 * one, h1=torch.zeros(1, 1), w2="identity", h2=torch.zeros(1, 1))
+    for backend in ("reference", "cpu"):
+        z0, target = torch.zeros(1, 1, 1), torch.zeros(1, 1, 2, 1, requires_grad=True)
+        z = forced_sequence(map, z0, target, torch.tensor([0.0, 0.5])[:, None], backend=backend)
+        (gtarget,) = torch.autograd.grad(z[0, 0, 1, 0], target, torch.tensor(1e20))
+        assert torch.equal(gtarget[0, 0, :, 0], torch.tensor([0.0, float("inf")])), backend

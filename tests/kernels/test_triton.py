@@ -203,6 +203,16 @@ def test_the_operator_runs_them(monkeypatch):
     torch.testing.assert_close(both[1], want, rtol=1e-10, atol=1e-12)
 
 
+def test_more_fits_than_a_grid_has_are_refused():
+    """Along its second axis, where CUDA would only say that the configuration is invalid."""
+    map, z0, target, weight, u, rows = packed(problem(1, "relu", "dense", 0, False, F=1, B=1, T=1, M=1, H=1), [1])
+    many = [x.expand(65_536, *x.shape[1:]) for x in (pack(map), z0, target, weight, u)]
+    with pytest.raises(KernelError, match="65,536 fits .* takes 65,535"):
+        kernels.forward(many[0], layout_of(map), *many[1:], rows, torch.empty(many[2].shape))
+    with pytest.raises(KernelError, match="65,536 fits"):
+        kernels.spectral_norms(many[0], layout_of(map), many[1], many[4])
+
+
 def test_the_rule_refuses_what_does_not_fit():
     def lay(M, H, w2="dense"):
         return layout_of(random_map(torch.Generator(), "relu", w2, 1, M, H, 0, False))
@@ -216,6 +226,10 @@ def test_the_rule_refuses_what_does_not_fit():
     assert kernels.choose(layout_of(random_map(torch.Generator(), "tanh", "identity", 1, 64, 64, 0, False)), 16, 1, torch.float64).hidden == 64
     with pytest.raises(KernelError, match="must cover all 33 hidden positions"):
         kernels.settle(Config("lane", 1, 32, 1), lay(3, 33), 16, 1, torch.float32, "ieee")
+    with pytest.raises(KernelError, match=r"config\.rows must be 1 or 16"):
+        kernels.settle(Config("stream", 4, 32, 1), lay(3, 33), 16, 1, torch.float32, "ieee")
+    with pytest.raises(KernelError, match=r"config\.hidden must be a power of two"):
+        kernels.settle(Config("lane", 1, 48, 1), lay(3, 33), 16, 1, torch.float32, "ieee")
     with pytest.raises(KernelError, match="precision must be one of"):
         kernels.choose(lay(3, 5), 16, 1, torch.float32, "bf16")
 

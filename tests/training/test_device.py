@@ -97,6 +97,21 @@ def test_adaptive_norms_are_computed_where_the_updates_are(monkeypatch):
     np.testing.assert_allclose(alpha["triton"], alpha["cpu"], rtol=0.05)
 
 
+@pytest.mark.parametrize("precision", ["tf32x3", "tf32"])
+def test_precision_reaches_the_products_and_is_kept(precision, monkeypatch):
+    asked, launch = [], kernels.recurrence.launch
+
+    def recorded(kernel, grid, *arguments, **constants):
+        asked.append(constants.get("PRECISION"))
+        launch(kernel, grid, *arguments, **constants)
+
+    monkeypatch.setattr(kernels.recurrence, "launch", recorded)
+    run = dr.fit(model(), recording(), backend="triton", precision=precision, **(SETTINGS | {"n_updates": 1}))
+    assert asked.count(precision) == 2                                          # forward and adjoint
+    assert "ieee" not in asked
+    assert run.config["precision"] == run.history.attrs["precision"] == precision
+
+
 def test_what_is_missing_is_said_before_any_work(monkeypatch, tmp_path):
     settings = SETTINGS | {"backend": "triton", "out": tmp_path / "run"}
     with pytest.raises(KernelError, match=r"M = 130 latent units .* another backend"):

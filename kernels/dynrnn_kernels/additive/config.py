@@ -9,6 +9,7 @@ from dynrnn_kernels.errors import KernelError
 PRECISIONS = ("ieee", "tf32x3", "tf32")
 KERNELS = {"lane": (1,), "tile": (16,), "stream": (1, 16)}                      # sequences that a program of each may have
 MOST_WARPS = 16
+MOST_GRID = 65_535                                                              # of CUDA, along all axes of a grid but the first
 
 
 class Config(NamedTuple):
@@ -36,6 +37,11 @@ def check_config(config: Config) -> None:
 def check_precision(precision: str) -> None:
     if precision not in PRECISIONS:
         raise KernelError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+
+
+def check_fits(n_fits: int) -> None:
+    if n_fits > MOST_GRID:
+        raise KernelError(f"{n_fits:,} fits (with what vmap maps over) are too many for one launch of backend 'triton', which takes {MOST_GRID:,}; split them")
 
 
 def check_launching(backend: str, precision: str, config: Config | None) -> None:

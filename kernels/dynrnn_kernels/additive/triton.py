@@ -16,7 +16,7 @@ import torch
 import triton
 from torch import Tensor
 
-from dynrnn_kernels.additive.config import Config, check_config, check_precision
+from dynrnn_kernels.additive.config import Config, check_config, check_fits, check_precision
 from dynrnn_kernels.additive.layout import Layout
 from dynrnn_kernels.additive.map import PHI_KINDS, W2_KINDS
 from dynrnn_kernels.additive.triton_gradient import hidden_gradient_kernel, input_gradient_kernel, latent_gradient_kernel
@@ -72,6 +72,7 @@ def choose(lay: Layout, n_sequences: int, n_fits: int, dtype: torch.dtype, preci
 
 def settle(config: Config | None, lay: Layout, n_sequences: int, n_fits: int, dtype: torch.dtype, precision: str) -> Config:
     """The configuration to use: the rule's, or a given one that is possible at all."""
+    check_fits(n_fits)
     if config is None:
         return choose(lay, n_sequences, n_fits, dtype, precision)
     check_precision(precision)
@@ -192,6 +193,7 @@ def spectral_norms(flat: Tensor, lay: Layout, states: Tensor, u: Tensor, n_itera
     """||J||_2 at states [F, R, M] with inputs u [F, R, K], as [F, R], from below: the relative error of the square is at most
     tan(angle of the first vector to the right one)^2 * (second / first singular value)^(4 (n_iterations - 1))."""
     F, R, M = states.shape
+    check_fits(F)
     out = torch.empty((F, R), dtype=states.dtype, device=states.device)
     config = choose(lay, 1, 1, states.dtype)
     start = first_vector(M, states.dtype, states.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dynrnn_kernels.additive import AdditiveMap
+from dynrnn_kernels.additive import PHI_KINDS, W2_KINDS, AdditiveMap, cpu_cells
 from dynrnn_kernels.errors import KernelError
 
 F, M, H, K, N = 2, 4, 6, 3, 5                                                   # all different, so that no axis passes for another
@@ -55,3 +55,9 @@ def test_no_more_units_are_selected_than_there_are():
     assert selection(3).hidden_dim == 3
     with pytest.raises(KernelError, match="'selection' .* cannot take 4 of 3"):
         selection(4)
+
+
+def test_tags_of_compiled_code_are_places_in_the_tables_of_names():
+    """The CPU kernels write them down, since Numba takes them as constants."""
+    assert [getattr(cpu_cells, name.upper()) for name in PHI_KINDS] == list(range(len(PHI_KINDS)))
+    assert [getattr(cpu_cells, f"W2_{name.upper()}") for name in W2_KINDS] == list(range(len(W2_KINDS)))

@@ -1,6 +1,6 @@
 """Compiles what choose() picks for compute capability 9.0, on a machine without a GPU, and prints what ptxas made of it, a JSON object a kernel.
 
-    python tests/kernels/triton_aot.py few|all
+    python tests/kernels/triton_aot.py few|all|spilling
 
 The launching code runs as it is, on CPU tensors; only the last step, Triton's own launch, stops after compiling. In a process of its own: the
 kernels must not have been imported for the interpreter.
@@ -97,6 +97,10 @@ def report(map: AdditiveMap, B: int, precision: str = "ieee") -> None:
 def main(which: str) -> None:
     driver.set_active(Device())
     JITFunction.run = compile_only(JITFunction.run)
+    if which == "spilling":
+        report(zero_map(128, 100, "relu", "dense", 300, True, torch.float32), 16)
+        report(zero_map(40, 20, "clipped_basis", "dense", 3, True, torch.float64), 16)
+        return
     if which == "few":
         for M, H, phi, B, dtype in FEW:
             report(zero_map(M, H, phi, "dense", 0, False, dtype), B)

@@ -9,6 +9,7 @@ from dynrnn.models.base import AdditiveModel
 from dynrnn.training.draws import Sampler
 from dynrnn.training.forcing import AdaptiveTeacherForcing, per_fit
 from dynrnn.training.norms import JACOBIAN_NORMS
+from dynrnn.training.updates import training_device
 from dynrnn_kernels.additive.layout import layout_of, pack, unpack
 from dynrnn_kernels.update import AFFINE, Problem
 
@@ -16,10 +17,12 @@ from dynrnn_kernels.update import AFFINE, Problem
 class AdaptiveAlpha:
     """Algorithm 1 of generalised teacher forcing. A fit's bits do not depend on the others: all that is not a kernel goes fit by fit.
 
-    The map comes straight from the flat parameters by ``problem.fill``; the model's tensors are not touched.
+    The map comes straight from the flat parameters by ``problem.fill``; the model's tensors are not touched. Norms are computed by ``backend``,
+    where it computes the updates.
     """
 
-    def __init__(self, model: AdditiveModel, forcing: AdaptiveTeacherForcing, problem: Problem, sampler: Sampler, T: int):
+    def __init__(self, model: AdditiveModel, forcing: AdaptiveTeacherForcing, problem: Problem, sampler: Sampler, T: int, backend: str):
+        self.backend, self.device = backend, training_device() if backend == "triton" else torch.device("cpu")
         self.forcing, self.problem, self.sampler = forcing, problem, sampler
         self.alpha = per_fit("alpha", forcing.alpha, model.n_fits)
         self.gamma = per_fit("gamma", forcing.gamma, model.n_fits)
@@ -37,10 +40,10 @@ class AdaptiveAlpha:
         flat = np.where(self.problem.fill < 0, self.problem.constant, theta[:, self.problem.fill])
         if flat.shape[1] != self.layout.size:
             flat = pack(unpack(torch.from_numpy(flat), self.map).written_out()).detach().numpy()
-        states = None if self.forcing.norm == "jacobian_upper_bound" else torch.from_numpy(self._states(u, fits, theta))
-        kappa = JACOBIAN_NORMS[self.forcing.norm](torch.from_numpy(flat), self.layout, states).max(1).astype(np.float64)
-        grows = np.isfinite(kappa) & (kappa > 1)
-        estimate = np.where(grows, 1 - 1 / np.where(grows, kappa, 1), 0.0)
+        states = None if self.forcing.norm == "jacobian_upper_bound" else torch.from_numpy(self._states(u, fits, theta)).to(self.device)
+        norm = JACOBIAN_NORMS[self.forcing.norm](torch.from_numpy(flat).to(self.device), self.layout, states, backend=self.backend)
+        kappa = norm.max(1).astype(np.float64)
+        estimate = np.where(np.isfinite(kappa), 1 - 1 / np.maximum(kappa, 1), 1.0)      # Jacobians that overflow ask for all the forcing that there is
         old, gamma = self.alpha[fits], self.gamma[fits]
         self.alpha[fits] = np.where(estimate > old, estimate, gamma * old + (1 - gamma) * estimate)
         return self.alpha

@@ -25,6 +25,7 @@ from dynrnn.training.loop import Options, train
 from dynrnn.training.regularisation import Regularisation
 from dynrnn.training.run import Run
 from dynrnn.training.updates import check_device_updates
+from dynrnn_kernels.additive.config import PRECISIONS
 
 TRAINING_BACKENDS = ("cpu", "reference", "triton")
 
@@ -51,6 +52,7 @@ def fit(
     checkpoint_every: int | None = None,
     max_refused: int = 20,
     backend: str | None = None,
+    precision: str = "ieee",
     n_threads: int | None = None,
 ) -> Run:
     """Train all fits of ``model`` at once, in place, by backpropagation through forced windows of the recording.
@@ -77,7 +79,9 @@ def fit(
         yet); default the environment's DYNRNN_BACKEND, else ``cpu``. It is kept in the config and in ``history.attrs``. ``triton`` draws its own
         windows and noise, other ones than the CPU for the same random_state; adaptive forcing looks at windows drawn on the host. Validation
         runs on the CPU unless DYNRNN_BACKEND says otherwise.
-    n_threads : threads; default all cores that there is work for. Results do not depend on it.
+    precision : of matrix products in ``triton``'s recurrence: ``ieee`` (float32), or on tensor cores ``tf32x3`` (close to it) or ``tf32`` (3 digits).
+        It is kept like the backend; the others compute in full precision alone.
+    n_threads : threads, at least 1; default all cores that there is work for. Results do not depend on it.
 
     ``learning_rate``, ``alpha``, ``noise``, ``gradient_clip`` and the regularisers' weights may each be one value per fit (an array).
 
@@ -115,6 +119,18 @@ def fit(
     chosen = backend or os.environ.get("DYNRNN_BACKEND") or "cpu"
     if chosen not in TRAINING_BACKENDS:
         raise ArgumentError(f"backend must be one of {TRAINING_BACKENDS} for training, got {chosen!r}.")
+    if precision not in PRECISIONS or (precision != "ieee" and chosen != "triton"):
+        raise ArgumentError(f"precision must be 'ieee', or one of {PRECISIONS} with backend='triton', got {precision!r} with backend={chosen!r}.")
+    if validate_every is not None:
+        check_int("validate_every", validate_every, low=1)
+    if n_threads is not None:
+        check_int("n_threads", n_threads, low=1)
+    for name, tensor in model.state_dict().items():
+        if tensor.device.type != "cpu":
+            raise ArgumentError(
+                f"the model's {name} is on {tensor.device}; fit wants models on the CPU and puts what it computes on a device itself: "
+                "call model.cpu(), and give backend='triton' to train on CUDA."
+            )
     if forcing.n_forced is not None:
         check_int("n_forced", forcing.n_forced, low=0, high=model.latent_dim)
     F = model.n_fits
@@ -134,14 +150,14 @@ def fit(
     options = Options(
         forcing=forcing, n_updates=n_updates, sequence_length=sequence_length, batch_size=batch_size, learning_rate=(start, end),
         noise=per_fit("noise", noise, F, low=0.0), regularisation=regularisation, gradient_clip=per_fit("gradient_clip", gradient_clip, F, low=0.0),
-        max_refused=max_refused, validate_every=validate_every or max(1, n_updates // 20), progress=progress, random_state=random_state,
-        backend=chosen, n_threads=n_threads,
+        max_refused=max_refused, validate_every=max(1, n_updates // 20) if validate_every is None else validate_every, progress=progress,
+        random_state=random_state, backend=chosen, precision=precision, n_threads=n_threads,
     )
     config: dict[str, Any] = {
         "model": model.family, "model_config": model.config(), "forcing": {"scheme": type(forcing).__name__, **_plain(asdict(forcing))},
         "n_updates": n_updates, "sequence_length": sequence_length, "batch_size": batch_size, "learning_rate": _plain([start, end]),
         "noise": _plain(options.noise), "regularisation": _plain(asdict(regularisation)), "gradient_clip": _plain(options.gradient_clip),
-        "standardise": standardise, "keep": keep, "checkpoint_every": checkpoint_every, "backend": chosen,
+        "standardise": standardise, "keep": keep, "checkpoint_every": checkpoint_every, "backend": chosen, "precision": precision,
         "random_state": random_state, "recording": _plain(dict(recording.attrs)),
     }
     folder = None if out is None else RunFolder.create(out, config)                 # an output folder in use is refused before any work

@@ -118,8 +118,8 @@ class SparseTeacherForcing(Forcing):
 class AdaptiveTeacherForcing(Forcing):
     """Generalised teacher forcing whose strength follows the Jacobians of the map at the data (Hess et al. 2023, Algorithm 1).
 
-    Every ``every`` updates, on the batch at hand: kappa = the largest over sequences of G(J), estimate = max(0, 1 - 1/kappa);
-    alpha jumps up to the estimate at once and relaxes down to it by ``alpha <- gamma alpha + (1 - gamma) estimate``.
+    Every ``every`` updates, on the batch at hand: kappa = the largest over sequences of G(J), estimate = max(0, 1 - 1/kappa),
+    and 1 where kappa is not finite; alpha jumps up to the estimate at once and relaxes down to it by ``alpha <- gamma alpha + (1 - gamma) estimate``.
 
     alpha : strength at the start. norm : G, one of ``product_upper_bound`` (geometric mean of the spectral norms), ``arithmetic_mean``
     (norm of the mean), ``explog_approx`` (norm of exp of the mean logarithm), ``batch_maximum`` (largest norm), ``jacobian_upper_bound``

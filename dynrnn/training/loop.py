@@ -50,6 +50,7 @@ class Options:
     progress: bool
     random_state: int
     backend: str
+    precision: str
     n_threads: int | None
 
 
@@ -179,12 +180,14 @@ def train(model: AdditiveModel, recording: xr.Dataset, validation: xr.Dataset | 
     flat, problem = build_problem(model, recording, options)
     state = build_state(model)
     sampler = Sampler(recording, fits, options.batch_size, T, bool((options.noise > 0).any()), options.random_state)
-    adaptive = AdaptiveAlpha(model, options.forcing, problem, sampler, T) if isinstance(options.forcing, AdaptiveTeacherForcing) else None
+    adaptive = None
+    if isinstance(options.forcing, AdaptiveTeacherForcing):
+        adaptive = AdaptiveAlpha(model, options.forcing, problem, sampler, T, options.backend)
     validator = None if validation is None else Validator(model, validation)
     history = History(options.n_updates, F)
     updates: Updates
     if options.backend == "triton":
-        updates = DeviceUpdates(flat.layout, problem, state, sampler, T)
+        updates = DeviceUpdates(flat.layout, problem, state, sampler, T, options.precision)
     elif options.backend == "reference":
         updates = HostUpdates(run_updates_reference, model.additive_map(), problem, state, sampler, T)
     else:
@@ -240,7 +243,7 @@ def train(model: AdditiveModel, recording: xr.Dataset, validation: xr.Dataset | 
     coords = {"fit": fits}
     return Trained(
         last=copy.deepcopy(model), best=best,
-        history=history.dataset(fits, {} if validator is None else validator.scores).assign_attrs(backend=options.backend),
+        history=history.dataset(fits, {} if validator is None else validator.scores).assign_attrs(backend=options.backend, precision=options.precision),
         status=xr.DataArray(status, dims="fit", coords=coords, attrs={"long_name": "how the fit ended"}),
         refused=xr.DataArray(state.refused.copy(), dims="fit", coords=coords, attrs={"long_name": "steps refused as not finite"}),
     )

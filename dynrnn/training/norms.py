@@ -1,7 +1,8 @@
 """Estimates of how fast errors grow over a window, from the Jacobians at the data (Hess et al. 2023, arXiv:2306.04406).
 
-Each takes the maps as flat vectors [F, size] with their layout and the states [F, B, T, M] of B windows, and returns one number a window.
-Fit k's has the bits that it has alone: the kernels see to it, and torch's routines are called fit by fit.
+Each takes the maps as flat vectors [F, size] with their layout and the states [F, B, T, M] of B windows, and returns one number a window. ``backend``
+is that of spectral norms (``choose_backend``); what torch computes it computes where the tensors lie. Fit k's has the bits that it has alone: the CPU's
+kernels see to it, and torch's routines are called fit by fit.
 """
 
 from __future__ import annotations
@@ -16,28 +17,36 @@ from dynrnn_kernels.additive.layout import Layout
 from dynrnn_kernels.additive.norms import map_of, mean_norms, spectral_norms
 
 
-def _all_norms(flat: Tensor, lay: Layout, states: Tensor) -> np.ndarray:
+def _all_norms(flat: Tensor, lay: Layout, states: Tensor, backend: str | None) -> np.ndarray:
     F, B, T, M = states.shape
-    return spectral_norms(flat, lay, states.reshape(F, B * T, M)).cpu().numpy().reshape(F, B, T)
+    return spectral_norms(flat, lay, states.reshape(F, B * T, M), backend=backend).cpu().numpy().reshape(F, B, T)
 
 
-def product_upper_bound(flat: Float[Tensor, "fit S"], lay: Layout, states: Float[Tensor, "fit B T M"]) -> Float[np.ndarray, "fit B"]:
+def product_upper_bound(
+    flat: Float[Tensor, "fit S"], lay: Layout, states: Float[Tensor, "fit B T M"], *, backend: str | None = None
+) -> Float[np.ndarray, "fit B"]:
     """Geometric mean over time of the spectral norms: the T-th root of a bound on the product's norm."""
-    norms = _all_norms(flat, lay, states)
+    norms = _all_norms(flat, lay, states, backend)
     return np.exp(np.log(np.maximum(norms, np.finfo(norms.dtype).tiny)).mean(-1, dtype=np.float64))
 
 
-def batch_maximum(flat: Float[Tensor, "fit S"], lay: Layout, states: Float[Tensor, "fit B T M"]) -> Float[np.ndarray, "fit B"]:
+def batch_maximum(
+    flat: Float[Tensor, "fit S"], lay: Layout, states: Float[Tensor, "fit B T M"], *, backend: str | None = None
+) -> Float[np.ndarray, "fit B"]:
     """Largest spectral norm over time."""
-    return _all_norms(flat, lay, states).max(-1)
+    return _all_norms(flat, lay, states, backend).max(-1)
 
 
-def arithmetic_mean(flat: Float[Tensor, "fit S"], lay: Layout, states: Float[Tensor, "fit B T M"]) -> Float[np.ndarray, "fit B"]:
+def arithmetic_mean(
+    flat: Float[Tensor, "fit S"], lay: Layout, states: Float[Tensor, "fit B T M"], *, backend: str | None = None
+) -> Float[np.ndarray, "fit B"]:
     """Spectral norm of the mean over time."""
-    return mean_norms(flat, lay, states).cpu().numpy()
+    return mean_norms(flat, lay, states, backend=backend).cpu().numpy()
 
 
-def explog_approx(flat: Float[Tensor, "fit S"], lay: Layout, states: Float[Tensor, "fit B T M"]) -> Float[np.ndarray, "fit B"]:
+def explog_approx(
+    flat: Float[Tensor, "fit S"], lay: Layout, states: Float[Tensor, "fit B T M"], *, backend: str | None = None
+) -> Float[np.ndarray, "fit B"]:
     """Spectral norm of ``exp(mean_t log J_t)``, in float64 torch: the slowest by far, since every J is diagonalised."""
     F, B, T, M = states.shape
     each = [jacobian(map_of(flat[k : k + 1], lay), states[k].reshape(1, B * T, M)).reshape(B, T, M, M) for k in range(F)]
@@ -60,7 +69,9 @@ def jacobian_upper_bound(map: AdditiveMap) -> Float[Tensor, fit]:
     return outer + slope * torch.linalg.matrix_norm(map.dense_W1(), ord=2) * torch.linalg.matrix_norm(map.dense_W2(), ord=2)
 
 
-def upper_bound_of_all(flat: Float[Tensor, "fit S"], lay: Layout, states: Float[Tensor, "fit B T M"] | None = None) -> Float[np.ndarray, "fit one"]:
+def upper_bound_of_all(
+    flat: Float[Tensor, "fit S"], lay: Layout, states: Float[Tensor, "fit B T M"] | None = None, *, backend: str | None = None
+) -> Float[np.ndarray, "fit one"]:
     """``jacobian_upper_bound`` of each fit, NaN where a number of its map is not finite."""
     each = [map_of(flat[k : k + 1], lay) if bool(torch.isfinite(flat[k]).all()) else None for k in range(flat.shape[0])]
     return np.stack([np.full(1, np.nan) if map is None else jacobian_upper_bound(map).cpu().numpy() for map in each])

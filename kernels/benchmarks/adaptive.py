@@ -43,7 +43,7 @@ class Settings:
     turns: int = 5
 
 
-def by_torch(flat, lay, states):
+def by_torch(flat, lay, states, *, backend=None):
     """product_upper_bound as torch would have it."""
     F, B, T, M = states.shape
     J = jacobian(map_of(flat, lay), states.reshape(F, B * T, M)).reshape(F, B, T, M, M)

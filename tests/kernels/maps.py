@@ -46,7 +46,8 @@ def kink_distance(map: AdditiveMap, states: torch.Tensor, u: torch.Tensor | None
 
 
 def problem(seed: int, phi: str, w2: str, K: int, dense_A: bool, *, F: int = 2, B: int = 5, T: int = 7, M: int = 4, H: int = 6):
-    """``problem_of`` a random map."""
+    """``problem_of`` a random map. Where units are centred there are at least two: one less its mean is always 0, at the kink."""
+    M = max(2, M) if w2 == "centring" else M
     return problem_of(lambda g: random_map(g, phi, w2, F, M, H, K, dense_A), seed, B, T)
 
 

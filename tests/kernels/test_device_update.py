@@ -154,6 +154,11 @@ def test_sizes_that_do_not_fit_are_refused_before_any_work():
         with pytest.raises(KernelError, match=words):
             make()
     map, problem, state, ends = random_problem(1, "relu", "dense")
+    lay = kernels.recurrence.Layout(**dict.fromkeys(kernels.recurrence.Layout._fields, -1) | {"M": 128, "H": 128, "K": 0, "n_bases": 0, "w2": 0})
+    most = 65_535 * 8 - 1                                                       # blocks of 8 samples of 128 channels, along a grid's second axis
+    kernels.check_device_update(lay, IDENTITY, 128, 1, most, 1, 9)
+    with pytest.raises(KernelError, match=f"{most + 1:,} samples in a sequence .* takes {most:,}"):
+        kernels.check_device_update(lay, IDENTITY, 128, 1, most + 1, 1, 9)
     with pytest.raises(KernelError, match="windows .* too many .* 'cpu'"):
         device_update(kernels, map, problem, state, ends + 2**32, 2)
     update = device_update(kernels, map, problem, state, ends, 2)

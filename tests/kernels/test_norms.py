@@ -9,13 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynrnn_kernels.additive import AdditiveMap, jacobian, library, norms
+from dynrnn_kernels.additive import AdditiveMap, jacobian
 from dynrnn_kernels.additive.cpu_singular import largest_singular_values, work_rows
 from dynrnn_kernels.additive.layout import layout_of, pack
 from dynrnn_kernels.additive.norms import map_of, mean_norms, spectral_norms
 from dynrnn_kernels.additive.tile import ROWS
 from dynrnn_kernels.errors import KernelError
 from tests.kernels.maps import ALL_KINDS, kink_distance, random_map
+from tests.kernels.recurrences import interpret_additive
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -137,13 +138,7 @@ def test_backends_agree(phi, w2, monkeypatch):
     flat, lay = pack(map), layout_of(map)
     want = spectral_norms(flat, lay, states, u, backend="reference")
     torch.testing.assert_close(spectral_norms(flat, lay, states, u, backend="cpu"), want, rtol=1e-13, atol=0)
-    pytest.importorskip("triton")
-    from tests.kernels import test_triton
-
-    monkeypatch.setattr(norms, "_device_kernels", lambda: test_triton.kernels)
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
-    monkeypatch.setattr(library, "TRITON_INSTALLED", True)
-    test_triton.interpret_triton_itself(monkeypatch)
+    interpret_additive(monkeypatch)
     got = spectral_norms(flat, lay, states, u, backend="triton")
     assert (got <= want * (1 + 1e-12)).all()
     torch.testing.assert_close(got, want, rtol=1e-2, atol=0)

@@ -17,8 +17,8 @@ from dynrnn_kernels.additive.pattern import compact, stays
 from dynrnn_kernels.additive.reference import forced_sequence as reference_sequence
 from dynrnn_kernels.errors import KernelError
 from tests.kernels.maps import problem_of, stay_native
-from tests.kernels.test_additive import relative, value_and_gradients
-from tests.kernels.test_random_sizes import BOTH, interpreted
+from tests.kernels.recurrences import interpret_additive, relative, value_and_gradients
+from tests.kernels.test_random_sizes import BOTH
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_sequences_of_unequal_length(draw_map, all_native):
 
 @pytest.mark.parametrize("draw_map", MAPS)
 def test_triton_equals_reference(draw_map, monkeypatch):
-    interpreted(monkeypatch)
+    interpret_additive(monkeypatch)
     compare(problem_of(draw_map, 4, B=2, T=3), "triton")
 
 

@@ -17,34 +17,22 @@ import torch
 
 pytest.importorskip("triton")
 
-from dynrnn_kernels.additive import forced_sequence, jacobian, library, reference
+from dynrnn_kernels.additive import Config, forced_sequence, jacobian, library, reference
 from dynrnn_kernels.additive.layout import layout_of, pack, unpack
 from dynrnn_kernels.errors import KernelError
 from tests.kernels.interpreter import RECURRENCE, interpret_triton_itself, interpreted
 from tests.kernels.maps import ALL_KINDS, problem, random_map
+from tests.kernels.recurrences import CONFIGS, configure_additive
 
 SHARED_MEMORY = 232_448                                                          # bytes that a program may have, compute capability 9.0
 
 kernels = interpreted(RECURRENCE)
-Config = kernels.Config
-CONFIGS = {
-    "lane": Config("lane", 1, 64, 1), "tile": Config("tile", 16, 64, 4), "stream": Config("stream", 16, 16, 4), "stream of one": Config("stream", 1, 16, 4)
-}
 
 
 @pytest.fixture(autouse=True)
 def _interpret(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     interpret_triton_itself(monkeypatch)
-
-
-def configuration(name: str, map) -> Config:
-    """The one of this name, with the hidden axis as long as the map wants it."""
-    config = CONFIGS[name]
-    if config.kernel == "stream" and map.w2 == "dense":
-        return config
-    least = 1 if config.rows == 1 else 16
-    return config._replace(kernel="tile" if config.rows > 1 else "lane", hidden=kernels.padded(kernels.positions(layout_of(map)), least))
 
 
 def packed(case, lengths):
@@ -86,7 +74,7 @@ def compare(problem, name, dtypes=(torch.float64,), precision="ieee"):
     want = truth(problem)
     for dtype in dtypes:
         tolerance = 1e-10 if dtype == torch.float64 else 1e-5                    # eps times sqrt of the longest sum, with a margin of 10
-        got = run(problem, dtype, configuration(name, problem[0]), precision)
+        got = run(problem, dtype, configure_additive(name, problem[0]), precision)
         assert got.keys() == want.keys()
         for key in want:
             assert torch.isfinite(got[key]).all(), (key, dtype)
@@ -130,14 +118,14 @@ def test_other_precisions_launch(precision):
     compare(packed(problem(6, "relu", "dense", 0, False, F=1, B=2, T=2), [2, 1]), "tile", (torch.float32,), precision)
 
 
-@pytest.mark.parametrize("name", ["lane", "stream"])
+@pytest.mark.parametrize("name", ["lane", "tile", "stream"])
 def test_nothing_uninitialised_is_read_and_runs_repeat(name, monkeypatch):
     case = packed(problem(8, "clipped_basis", "dense", 1, True, F=2, B=2, T=3, M=3, H=5), [3, 2])
-    before = run(case, torch.float32, configuration(name, case[0]))
+    before = run(case, torch.float32, configure_additive(name, case[0]))
     empty, empty_like = torch.empty, torch.empty_like
     monkeypatch.setattr(kernels.torch, "empty", lambda *args, **kwargs: empty(*args, **kwargs).fill_(float("nan")))
     monkeypatch.setattr(kernels.torch, "empty_like", lambda *args, **kwargs: empty_like(*args, **kwargs).fill_(float("nan")))
-    after = run(case, torch.float32, configuration(name, case[0]))
+    after = run(case, torch.float32, configure_additive(name, case[0]))
     for key, value in before.items():
         assert torch.equal(value, after[key]), key
 
@@ -156,7 +144,7 @@ def test_rows_of_no_sequence_stay_out(name):
 
     rows = torch.tensor([[1, 3], [5, 2]])
     lay, flat, wide = layout_of(map), pack(map), [spread(x) for x in (target, weight, u)]
-    out, config = torch.full_like(wide[0], 7.0), configuration(name, map)
+    out, config = torch.full_like(wide[0], 7.0), configure_additive(name, map)
     kernels.forward(flat, lay, z0, *wide, rows, out, config=config)
     assert (out[:, [0, 4, 7]] == 7).all()
     grad, gz0, gtarget, gu = kernels.backward(flat, lay, z0, *wide, rows, out, spread(seed_like(target)), config=config)
@@ -201,7 +189,7 @@ def test_spectral_norms(phi, w2, hidden, monkeypatch):
 
 def test_the_operator_runs_them(monkeypatch):
     """Values, gradients and vmap by ``backend="triton"``, with sequences of unequal length."""
-    monkeypatch.setattr(library, "_device_kernels", lambda: kernels)
+    monkeypatch.setattr(library, "device_kernels", lambda: kernels)
     lengths = [3, 1, 5]
     map, z0, target, weight, u, _ = packed(problem(4, "clipped", "dense", 2, False, F=2, B=3, T=5), lengths)
     target = torch.nan_to_num(target)
@@ -213,6 +201,16 @@ def test_the_operator_runs_them(monkeypatch):
     torch.testing.assert_close(torch.func.grad(loss)(z0, "triton"), want, rtol=1e-10, atol=1e-12)
     both = torch.func.vmap(lambda z: torch.func.grad(loss)(z, "triton"))(torch.stack([-z0, z0]))
     torch.testing.assert_close(both[1], want, rtol=1e-10, atol=1e-12)
+
+
+def test_more_fits_than_a_grid_has_are_refused():
+    """Along its second axis, where CUDA would only say that the configuration is invalid."""
+    map, z0, target, weight, u, rows = packed(problem(1, "relu", "dense", 0, False, F=1, B=1, T=1, M=1, H=1), [1])
+    many = [x.expand(65_536, *x.shape[1:]) for x in (pack(map), z0, target, weight, u)]
+    with pytest.raises(KernelError, match="65,536 fits .* takes 65,535"):
+        kernels.forward(many[0], layout_of(map), *many[1:], rows, torch.empty(many[2].shape))
+    with pytest.raises(KernelError, match="65,536 fits"):
+        kernels.spectral_norms(many[0], layout_of(map), many[1], many[4])
 
 
 def test_the_rule_refuses_what_does_not_fit():
@@ -228,6 +226,10 @@ def test_the_rule_refuses_what_does_not_fit():
     assert kernels.choose(layout_of(random_map(torch.Generator(), "tanh", "identity", 1, 64, 64, 0, False)), 16, 1, torch.float64).hidden == 64
     with pytest.raises(KernelError, match="must cover all 33 hidden positions"):
         kernels.settle(Config("lane", 1, 32, 1), lay(3, 33), 16, 1, torch.float32, "ieee")
+    with pytest.raises(KernelError, match=r"config\.rows must be 1 or 16"):
+        kernels.settle(Config("stream", 4, 32, 1), lay(3, 33), 16, 1, torch.float32, "ieee")
+    with pytest.raises(KernelError, match=r"config\.hidden must be a power of two"):
+        kernels.settle(Config("lane", 1, 48, 1), lay(3, 33), 16, 1, torch.float32, "ieee")
     with pytest.raises(KernelError, match="precision must be one of"):
         kernels.choose(lay(3, 5), 16, 1, torch.float32, "bf16")
 

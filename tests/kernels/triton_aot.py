@@ -1,6 +1,6 @@
 """Compiles what choose() picks for compute capability 9.0, on a machine without a GPU, and prints what ptxas made of it, a JSON object a kernel.
 
-    python tests/kernels/triton_aot.py few|all
+    python tests/kernels/triton_aot.py few|all|spilling
 
 The launching code runs as it is, on CPU tensors; only the last step, Triton's own launch, stops after compiling. In a process of its own: the
 kernels must not have been imported for the interpreter.
@@ -24,6 +24,7 @@ from triton.runtime.jit import JITFunction
 
 from dynrnn_kernels.additive import AdditiveMap
 from dynrnn_kernels.additive import triton as kernels
+from dynrnn_kernels.additive.config import PRECISIONS
 from dynrnn_kernels.additive.layout import layout_of, pack
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
@@ -96,12 +97,16 @@ def report(map: AdditiveMap, B: int, precision: str = "ieee") -> None:
 def main(which: str) -> None:
     driver.set_active(Device())
     JITFunction.run = compile_only(JITFunction.run)
+    if which == "spilling":
+        report(zero_map(128, 100, "relu", "dense", 300, True, torch.float32), 16)
+        report(zero_map(40, 20, "clipped_basis", "dense", 3, True, torch.float64), 16)
+        return
     if which == "few":
         for M, H, phi, B, dtype in FEW:
             report(zero_map(M, H, phi, "dense", 0, False, dtype), B)
         report(zero_map(20, 2, "relu", "selection", 0, True, torch.float32), 16)
         return
-    for (M, H), phi, precision in product(SIZES, ("clipped", "relu"), kernels.PRECISIONS):
+    for (M, H), phi, precision in product(SIZES, ("clipped", "relu"), PRECISIONS):
         for K, dense_A in ((0, False), (3, True)):
             report(zero_map(M, H, phi, "dense", K, dense_A, torch.float32), 600_000 // M, precision)
     for M, w2, B, dtype in product((3, 20, 64), ("identity", "selection", "centring"), (16, 60_000), (torch.float32, torch.float64)):

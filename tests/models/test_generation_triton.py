@@ -20,7 +20,7 @@ kernels = interpreted(RECURRENCE)
 @pytest.fixture(autouse=True)
 def _interpret(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    monkeypatch.setattr(library, "_device_kernels", lambda: kernels)
+    monkeypatch.setattr(library, "device_kernels", lambda: kernels)
     interpret_triton_itself(monkeypatch)
 
 

@@ -93,7 +93,8 @@ def test_bits_of_a_fit_alone(family, norm):
 
 
 def test_a_fit_that_diverges_leaves_the_others_alone():
-    """Its Jacobians overflow: its strength relaxes towards 0, it is stopped, and the other's strengths are those that it has alone."""
+    """Its Jacobians overflow: its strength jumps to 1, as for any that grow without bound (towards 0, as before, would take away the one thing
+    that could hold it), it is stopped, and the other's strengths are those that it has alone."""
     ensemble = FAMILIES["shallow"](n_fits=2, random_state=0)
     alone = dr.select(ensemble, 0)
     with torch.no_grad():
@@ -102,4 +103,13 @@ def test_a_fit_that_diverges_leaves_the_others_alone():
     runs = [dr.fit(m, recording(), forcing("arithmetic_mean"), batch_size=B, max_refused=6, **SETTINGS) for m in (ensemble, alone)]
     assert runs[0].status.values[1] != "finished"
     np.testing.assert_array_equal(runs[0].history.alpha.sel(fit=0), runs[1].history.alpha.sel(fit=0))
-    assert np.isfinite(runs[0].history.alpha.sel(fit=1)).all()
+    assert (runs[0].history.alpha.sel(fit=1) == 1).all()
+
+
+def test_the_environment_does_not_overrule_the_argument(monkeypatch):
+    """DYNRNN_BACKEND names a device that is not there; what is asked for here is the CPU."""
+    want = dr.fit(FAMILIES["shallow"](n_fits=2, random_state=0), recording(), forcing(), batch_size=B, **SETTINGS).history.alpha
+    monkeypatch.setenv("DYNRNN_BACKEND", "triton")
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    got = dr.fit(FAMILIES["shallow"](n_fits=2, random_state=0), recording(), forcing(), batch_size=B, backend="cpu", **SETTINGS).history.alpha
+    np.testing.assert_array_equal(got, want)

@@ -14,6 +14,7 @@ from dynrnn.training.draws import Sampler
 from dynrnn.training.loop import Validator
 from dynrnn.training.norms import jacobian_upper_bound
 from dynrnn.training.parameters import read
+from dynrnn_kernels.additive import library
 from dynrnn_kernels.errors import KernelError
 from tests.kernels.interpreter import DEVICE, interpret_triton_itself, interpreted
 from tests.models.families import FAMILIES
@@ -71,6 +72,44 @@ def test_parameters_come_back_where_the_host_wants_them():
     validator = Validator(dr.concat([long.model]), data)
     validator(2, read(long.model))
     np.testing.assert_array_equal(long.history.validation[:, -1], validator.scores[2])
+
+
+def test_adaptive_norms_are_computed_where_the_updates_are(monkeypatch):
+    """By the recurrence's power iteration: 30 iterations come from below within some percent of the largest singular value."""
+    asked, norms = [], kernels.recurrence.spectral_norms
+
+    def recorded(flat, lay, states, u):
+        asked.append(states.shape)
+        return norms(flat, lay, states, u)
+
+    monkeypatch.setattr(library, "device_kernels", lambda: kernels.recurrence)
+    monkeypatch.setattr(kernels.recurrence, "spectral_norms", recorded)
+    forcing, data = dr.AdaptiveTeacherForcing(alpha=0.0, norm="batch_maximum", every=1), recording()
+    alpha = {}
+    for backend in ("triton", "cpu"):
+        m = model()
+        with torch.no_grad():
+            m.A += 1.0                                                          # Jacobians grow, so that the strength says how much
+        alpha[backend] = dr.fit(m, data, forcing, backend=backend, **(SETTINGS | {"n_updates": 1})).history.alpha.values[:, 0]
+    assert asked == [(2, 2 * 3, 4)]
+    assert (alpha["cpu"] > 0.1).all()
+    assert (alpha["triton"] <= alpha["cpu"] + 1e-6).all()                       # float32
+    np.testing.assert_allclose(alpha["triton"], alpha["cpu"], rtol=0.05)
+
+
+@pytest.mark.parametrize("precision", ["tf32x3", "tf32"])
+def test_precision_reaches_the_products_and_is_kept(precision, monkeypatch):
+    asked, launch = [], kernels.recurrence.launch
+
+    def recorded(kernel, grid, *arguments, **constants):
+        asked.append(constants.get("PRECISION"))
+        launch(kernel, grid, *arguments, **constants)
+
+    monkeypatch.setattr(kernels.recurrence, "launch", recorded)
+    run = dr.fit(model(), recording(), backend="triton", precision=precision, **(SETTINGS | {"n_updates": 1}))
+    assert asked.count(precision) == 2                                          # forward and adjoint
+    assert "ieee" not in asked
+    assert run.config["precision"] == run.history.attrs["precision"] == precision
 
 
 def test_what_is_missing_is_said_before_any_work(monkeypatch, tmp_path):

@@ -69,11 +69,21 @@ def test_a_bad_recording_is_refused_before_any_work(x, words, tmp_path):
         ({"forcing": dr.GeneralizedTeacherForcing(0.1, n_forced=3)}, "n_forced"),
         ({"random_state": -3}, "random_state"),
         ({"backend": "triton"}, "backend"),
+        ({"precision": "tf32"}, "precision must be 'ieee'.* got 'tf32' with backend='cpu'"),
+        ({"backend": "triton", "precision": "bf16"}, "precision"),
+        ({"validate_every": 0}, "validate_every"),
+        ({"validate_every": -1}, "validate_every"),
+        ({"n_threads": 0}, "n_threads"),
     ],
 )
 def test_bad_arguments_are_named(options, word):
     with pytest.raises(ArgumentError, match=word):
         dr.fit(model(n_fits=2), wave(), **(SETTINGS | options))
+
+
+def test_a_model_on_a_device_is_told_what_to_do():
+    with pytest.raises(ArgumentError, match=r"on meta; .* model\.cpu\(\), and give backend='triton'"):
+        dr.fit(model().to("meta"), wave(), **SETTINGS)
 
 
 def test_an_output_folder_in_use_is_refused_and_kept(tmp_path):

@@ -10,6 +10,7 @@ import dynrnn as dr
 from dynrnn.training.draws import Sampler
 from dynrnn.training.loop import Options, build_problem, build_state
 from dynrnn_kernels.additive.tile import ROWS
+from dynrnn_kernels.update.cpu_loss import identity_loss
 from dynrnn_kernels.update.cpu_windows import affine_targets, first_state, gather, identity_targets, pseudo_inverse
 from tests.models.families import FAMILIES
 
@@ -21,7 +22,7 @@ def problem_of(family, x):
     options = Options(
         forcing=dr.GeneralizedTeacherForcing(0.3), n_updates=1, sequence_length=T, batch_size=B, learning_rate=(np.ones(1), np.ones(1)),
         noise=np.full(1, 0.5), regularisation=dr.Regularisation(), gradient_clip=np.full(1, np.inf), max_refused=1, validate_every=1,
-        progress=False, random_state=0, backend="reference", n_threads=None,
+        progress=False, random_state=0, backend="reference", precision="ieee", n_threads=None,
     )
     flat, problem = build_problem(model, dr.as_recording(x), options)
     return model, flat, problem, build_state(model).theta[0]
@@ -104,3 +105,17 @@ def test_loss_is_the_mean_over_what_was_seen(x):
                 errors += [(float(z[n]) - x[first + t + 1, n]) ** 2 for n in range(3) if not np.isnan(x[first + t + 1, n])]
     assert len(errors) < T * B * 3                                                  # some of it was missing
     np.testing.assert_allclose(run.history.loss.values[0, 0], np.mean(errors), rtol=1e-5)       # float32 against float64
+
+
+def test_a_prediction_that_overflows_where_nothing_was_seen_is_not_in_the_loss():
+    """Neither in its gradient: 0 times inf would be NaN, and the update refused, which the reference takes."""
+    g = np.random.default_rng(0)
+    x, z = g.standard_normal((4, 2, ROWS)).astype(np.float32), g.standard_normal((4, 3, ROWS)).astype(np.float32)
+    seen = (g.random(x.shape) < 0.5).astype(np.float32)
+    z[:, :2][seen == 0] = np.inf
+    gz = np.full_like(z, np.nan)
+    loss = identity_loss(x, seen, z, ROWS, gz)
+    error = np.where(seen > 0, z[:, :2] - x, 0)
+    np.testing.assert_allclose(loss, np.square(error.astype(np.float64)).sum(), rtol=1e-12)
+    np.testing.assert_array_equal(gz[:, :2], 2 * error)
+    assert (gz[:, 2] == 0).all()

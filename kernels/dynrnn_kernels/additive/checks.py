@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -12,7 +13,7 @@ from dynrnn_kernels.errors import KernelError
 
 
 def check_sequence(
-    map: AdditiveMap, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor | None, lengths: Sequence[int] | Tensor | None
+    map: AdditiveMap, z0: Tensor, target: Tensor, weight: Tensor | float, u: Tensor | None, lengths: Sequence[int] | Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """rows [B, 2], target, weight, which broadcasts to it, and u; KernelError for what does not fit the map or each other."""
     F, M, K = map.n_fits, map.latent_dim, map.input_dim
@@ -21,6 +22,10 @@ def check_sequence(
     for name, x in (("target", target), ("u", u)):
         if x is not None:
             _same(name, x, z0)
+    if not isinstance(weight, Tensor):
+        weight = z0.new_full((), weight)
+    if not weight.dtype.is_floating_point:
+        raise KernelError(f"weight is {weight.dtype}; it lies between 0 and 1 and must be real: convert it with .to({z0.dtype})")
     if weight.device != z0.device:
         raise KernelError(f"weight is on {weight.device}, z0 on {z0.device}; move it with .to({str(z0.device)!r})")
     if z0.dtype not in (torch.float32, torch.float64):
@@ -35,10 +40,8 @@ def check_sequence(
         length = torch.full((B,), T, dtype=torch.int64)
         inner: tuple[int, ...] = (B, T)
     else:
-        length = torch.as_tensor(lengths).to("cpu", torch.int64)
-        if length.shape != (B,) or bool((length < 1).any()):
-            raise KernelError(f"lengths must hold {B} whole numbers of at least 1, one for each sequence of z0, got {length.tolist()[:20]}")
-        inner = (int(length.sum()),)
+        length, total = _lengths(lengths, B, target)
+        inner = (total,)
         if target.shape != (F, *inner, M):
             raise KernelError(f"with lengths, target must have shape (fit, sum of lengths, latent) = ({F}, {inner[0]}, {M}), got {tuple(target.shape)}")
     try:
@@ -52,6 +55,24 @@ def check_sequence(
         raise KernelError(f"u must have shape {(F, *inner, K)} (fit, sequence and time as in target, input), got {tuple(u.shape)}")
     first = torch.cumsum(length, 0) - length
     return torch.stack([first, length], 1).to(z0.device), target, weight, u
+
+
+def _lengths(lengths: Sequence[int] | Tensor, B: int, target: Tensor) -> tuple[Tensor, int]:
+    """Lengths [B] int64, and their sum."""
+    if isinstance(lengths, Tensor) and torch.compiler.is_compiling():           # values are not known yet: a graph checks them when it runs
+        if lengths.shape != (B,) or lengths.dtype.is_floating_point or lengths.dtype.is_complex:
+            raise KernelError(f"lengths must hold {B} whole numbers, one for each sequence of z0, got {lengths.dtype} of shape {tuple(lengths.shape)}")
+        length, total = lengths.to(torch.int64), target.shape[1]
+        torch._assert_async((length >= 1).all() & (length.sum() == total), "lengths must be at least 1 each, and their sum the target's second axis")
+        return length, total
+    given = lengths.tolist() if isinstance(lengths, Tensor) else list(lengths)
+    try:
+        whole = [operator.index(n) for n in given]
+    except TypeError:
+        whole = []
+    if len(whole) != B or any(n < 1 for n in whole):
+        raise KernelError(f"lengths must hold {B} whole numbers of at least 1, one for each sequence of z0, got {given[:20]}")
+    return torch.tensor(whole, dtype=torch.int64), sum(whole)
 
 
 def _same(name: str, x: Tensor, z0: Tensor) -> None:

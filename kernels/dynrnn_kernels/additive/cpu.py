@@ -118,10 +118,11 @@ def backward_chunk(item, flat, lay, z0, target, weight, u, rows, out, gout, gz0,
         force(zt[:n].reshape(n * M * ROWS), w.reshape(n * M * ROWS), x.reshape(n * M * ROWS), zt[:n].reshape(n * M * ROWS))
         block_backward(lay, scratch, zt[:n], w, g, inputs[:n], forced, ginputs[:n], partial)
         if gtarget.shape[1] > 0:
+            zero = w.dtype.type(0)
             for t in range(n):
                 for m in range(M):
                     for r in range(ROWS):
-                        forced[t, m, r] *= w[t, m, r]
+                        forced[t, m, r] = forced[t, m, r] * w[t, m, r] if w[t, m, r] != zero else zero     # lam may be inf where nothing forces
             give(forced, rows, first, count, begin, gtarget[f])
         give(ginputs[:n], rows, first, count, begin, gu[f])
     finish_chunk(lay, scratch, partial)

@@ -1,54 +1,48 @@
-"""The registered operators under the differentiable one: shapes for torch.compile, batching for vmap, and which backend computes.
+"""The registered operators under the differentiable one: shapes for torch.compile, batching for vmap, and the table of who computes.
 
 They carry no gradient of their own (``operator.py`` has it); all tensors are packed as ``cpu.forward`` says. ``layout`` is a Layout without its
-pattern, which comes as a tensor; only the CPU reads that.
+pattern, which comes as a tensor; only the CPU reads that. ``config`` is a Config, its kernel as a number, or empty for the rule's choice.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.library import Library
 
 from dynrnn_kernels.additive import cpu
+from dynrnn_kernels.additive.config import KERNELS, Config
 from dynrnn_kernels.additive.layout import Layout
 from dynrnn_kernels.errors import KernelError
 
-TRITON_INSTALLED = importlib.util.find_spec("triton") is not None               # looked for once: it costs as much as a small kernel
-BACKENDS = ("reference", "cpu", "triton")
 ARGUMENTS = "Tensor flat, Tensor z0, Tensor target, Tensor weight, Tensor u, Tensor rows, Tensor pattern"
+OPTIONS = "int[] layout, str backend, str precision, int[] config"
 ROWS_AT, PATTERN_AT = 5, 6
 
 _library = Library("dynrnn", "DEF")
-_library.define(f"additive_forward({ARGUMENTS}, int[] layout, str backend) -> Tensor")
-_library.define(f"additive_backward({ARGUMENTS}, Tensor out, Tensor gout, bool keep_gtarget, int[] layout, str backend) -> (Tensor, Tensor, Tensor, Tensor)")
+_library.define(f"additive_forward({ARGUMENTS}, {OPTIONS}) -> Tensor")
+_library.define(f"additive_backward({ARGUMENTS}, Tensor out, Tensor gout, bool keep_gtarget, {OPTIONS}) -> (Tensor, Tensor, Tensor, Tensor)")
 forward: Any = torch.ops.dynrnn.additive_forward
 backward: Any = torch.ops.dynrnn.additive_backward
 
 
-def choose_backend(device: torch.device, backend: str | None = None) -> str:
-    """The backend to use: the argument, else the environment's DYNRNN_BACKEND, else ``cpu`` on a CPU, ``triton`` on CUDA where it is installed,
-    and ``reference`` elsewhere. On a CPU ``triton`` runs in Triton's interpreter, for tests: it wants TRITON_INTERPRET=1 and is slow.
+class Backend(NamedTuple):
+    """Who computes, on contiguous tensors [F, ...] packed as ``cpu.forward`` says.
+
+    forward : (flat, z0, target, weight, u, rows, pattern, layout, precision, config, out) fills out.
+    backward : (flat, z0, target, weight, u, rows, pattern, out, gout, keep_gtarget, layout, precision, config) -> gradients of flat, z0, target
+        (empty, [F, 0, 0], unless kept) and u.
     """
-    by_device = {"cpu": "cpu", "cuda": "triton" if TRITON_INSTALLED else "reference"}.get(device.type, "reference")
-    wanted = backend or os.environ.get("DYNRNN_BACKEND") or by_device
-    if wanted not in BACKENDS:
-        raise KernelError(f"backend must be one of {BACKENDS}, got {wanted!r}")
-    if wanted == "cpu" and device.type != "cpu":
-        raise KernelError(f"backend 'cpu' needs tensors on the CPU, these are on {device}; move them there or name another backend")
-    if wanted == "triton" and not TRITON_INSTALLED:
-        raise KernelError("backend 'triton' needs the package triton, which is not installed here; name another backend, or install it")
-    if wanted == "triton" and device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
-        raise KernelError("backend 'triton' needs tensors on a CUDA device, these are on the CPU; move them there, or name backend 'cpu'")
-    return wanted
+
+    forward: Callable[..., None]
+    backward: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]
 
 
-def _device_kernels() -> Any:
+def device_kernels() -> Any:
     """The Triton kernels, imported when they are first used."""
     return importlib.import_module("dynrnn_kernels.additive.triton")
 
@@ -57,35 +51,65 @@ def _arrays(*tensors: Tensor) -> list:
     return [x.detach().numpy() for x in tensors]
 
 
-def _forward(
-    flat: Tensor, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor, rows: Tensor, pattern: Tensor, layout: list[int], backend: str
-) -> Tensor:
-    out = torch.empty(target.shape, dtype=target.dtype, device=target.device)
-    if backend == "triton":
-        weight = weight.expand(target.shape)
-    given = [x.contiguous() for x in (flat, z0, target, weight, u, rows)]
-    if backend == "triton":
-        _device_kernels().forward(given[0], Layout._make([*layout, None]), *given[1:], out)
-        return out
-    arrays = _arrays(*given, out)
-    cpu.forward(arrays[0], Layout._make([*layout, pattern.numpy()]), *arrays[1:])
-    return out
+def _cpu_forward(*args: Any) -> None:
+    *tensors, pattern, layout, _, _, out = args
+    flat, *arrays = _arrays(*tensors, out)
+    cpu.forward(flat, Layout._make([*layout, pattern.numpy()]), *arrays)
 
 
-def _backward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    *tensors, keep_gtarget, layout, backend = args
+def _cpu_backward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    *tensors, keep_gtarget, layout, _, _ = args
     pattern = tensors.pop(PATTERN_AT)
-    if backend == "triton":
-        tensors[3] = tensors[3].expand(tensors[2].shape)
-    tensors = [x.contiguous() for x in tensors]
-    if backend == "triton":
-        return _device_kernels().backward(tensors[0], Layout._make([*layout, None]), *tensors[1:])
     flat, z0, target, _, u = tensors[:5]
-    grad, gz0, gu = (torch.zeros(x.shape, dtype=x.dtype, device=x.device) for x in (flat, z0, u))
+    grad, gz0, gu = (torch.zeros_like(x) for x in (flat, z0, u))
     gtarget = target.new_zeros(target.shape if keep_gtarget else (len(target), 0, 0))
     arrays = _arrays(*tensors, gz0, gtarget, gu, grad)
     cpu.backward(arrays[0], Layout._make([*layout, pattern.numpy()]), *arrays[1:])
     return grad, gz0, gtarget, gu
+
+
+def _launching(precision: str, config: list[int]) -> dict[str, Any]:
+    return {"precision": precision, "config": Config(list(KERNELS)[config[0]], *config[1:]) if config else None}
+
+
+def _triton_forward(*args: Any) -> None:
+    flat, z0, target, weight, u, rows, _, layout, precision, config, out = args
+    weight = weight.expand(target.shape).contiguous()
+    device_kernels().forward(flat, Layout._make([*layout, None]), z0, target, weight, u, rows, out, **_launching(precision, config))
+
+
+def _triton_backward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    flat, z0, target, weight, u, rows, _, out, gout, keep_gtarget, layout, precision, config = args
+    given = z0, target, weight.expand(target.shape).contiguous(), u, rows, out, gout
+    grad, gz0, gtarget, gu = device_kernels().backward(flat, Layout._make([*layout, None]), *given, **_launching(precision, config))
+    return grad, gz0, gtarget if keep_gtarget else gtarget.new_empty((len(gtarget), 0, 0)), gu
+
+
+COMPUTE = {"cpu": Backend(_cpu_forward, _cpu_backward), "triton": Backend(_triton_forward, _triton_backward)}
+
+
+def backends() -> tuple[str, ...]:
+    """Names of all that compute, the reference first."""
+    return "reference", *COMPUTE
+
+
+def _of(backend: str) -> Backend:
+    if backend not in COMPUTE:
+        raise KernelError(f"backend must be one of {tuple(COMPUTE)} for a compiled kernel, got {backend!r}")
+    return COMPUTE[backend]
+
+
+def _forward(*args: Any) -> Tensor:
+    *tensors, layout, backend, precision, config = args
+    given = [x.contiguous() for x in tensors]
+    out = torch.empty_like(given[2])
+    _of(backend).forward(*given, layout, precision, config, out)
+    return out
+
+
+def _backward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    *tensors, keep_gtarget, layout, backend, precision, config = args
+    return _of(backend).backward(*(x.contiguous() for x in tensors), keep_gtarget, layout, precision, config)
 
 
 for _device in ("CPU", "CUDA"):
@@ -100,9 +124,8 @@ def _(*args: Any) -> Tensor:
 
 @torch.library.register_fake("dynrnn::additive_backward")
 def _(*args: Any) -> tuple[Tensor, ...]:
-    keep_gtarget, backend = args[9], args[11]
     shapes = [args[i].shape for i in (0, 1, 2, 4)]
-    if not keep_gtarget and backend != "triton":
+    if not args[9]:                                                             # keep_gtarget
         shapes[2] = (shapes[2][0], 0, 0)
     return tuple(args[0].new_empty(shape) for shape in shapes)
 

@@ -8,9 +8,15 @@ import torch
 from torch import Tensor
 
 from dynrnn_kernels.additive.structure import Scalar, Structure, dense
+from dynrnn_kernels.errors import KernelError
 
 PHI_KINDS = ("relu", "clipped", "basis", "clipped_basis", "tanh", "identity")
 W2_KINDS = ("dense", "identity", "selection", "centring")
+DIMS = {                                                                        # those that say the sizes first
+    "h1": ("fit", "latent"), "W1": ("fit", "latent", "hidden"), "a": ("fit", "latent"), "A": ("fit", "latent", "latent"), "W2": ("fit", "hidden", "latent"),
+    "h2": ("fit", "hidden"), "C": ("fit", "latent", "input"), "D": ("fit", "hidden", "input"), "slope": ("fit", "basis"),
+    "threshold": ("fit", "hidden", "basis"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,25 +51,38 @@ class AdditiveMap:
 
     def __post_init__(self) -> None:
         if self.phi not in PHI_KINDS:
-            raise ValueError(f"phi must be one of {PHI_KINDS}, got {self.phi!r}")
+            raise KernelError(f"phi must be one of {PHI_KINDS}, got {self.phi!r}")
         if self.w2 not in W2_KINDS:
-            raise ValueError(f"w2 must be one of {W2_KINDS}, got {self.w2!r}")
+            raise KernelError(f"w2 must be one of {W2_KINDS}, got {self.w2!r}")
         if (self.w2 == "dense") != (self.W2 is not None):
-            raise ValueError("W2 is given exactly when w2 = 'dense'")
-        if ("basis" in self.phi) != (self.slope is not None and self.threshold is not None):
-            raise ValueError("slope and threshold are given exactly when phi is a basis")
+            raise KernelError("W2 is given exactly when w2 = 'dense'")
+        if any(("basis" in self.phi) != (given is not None) for given in (self.slope, self.threshold)):
+            raise KernelError("slope and threshold are given exactly when phi is a basis")
         if self.phi == "clipped" and self.h2 is None:
-            raise ValueError("a clipped phi needs h2")
+            raise KernelError("a clipped phi needs h2")
+        self._check_shapes()
         M, H = self.latent_dim, self.hidden_dim
         if self.w2 in ("identity", "centring") and H != M:
-            raise ValueError(f"w2 = {self.w2!r} needs as many hidden as latent units, got {H} and {M}")
-        wanted = {"W1": ("latent, hidden", M, H), "W2": ("hidden, latent", H, M), "A": ("latent, latent", M, M)}
-        for name, (dims, rows, columns) in wanted.items():
-            matrix = getattr(self, name)
-            if matrix is not None and tuple(matrix.shape) != (self.n_fits, rows, columns):
-                raise ValueError(f"{name} must have shape (fit, {dims}) = {(self.n_fits, rows, columns)}, got {tuple(matrix.shape)}")
-        if isinstance(self.a, Scalar) and self.a.shape != (self.n_fits, M, M):
-            raise ValueError(f"a must be a Scalar of {self.n_fits} fits and size {M}, got {self.a.shape[0]} and {self.a.size}")
+            raise KernelError(f"w2 = {self.w2!r} needs as many hidden as latent units, got {H} and {M}")
+        if self.w2 == "selection" and H > M:
+            raise KernelError(f"w2 = 'selection' takes the last of the latent units, and cannot take {H} of {M}")
+
+    def _check_shapes(self) -> None:
+        """Kernels go by sizes alone and would read past a tensor that is too small: every field against those before it."""
+        sizes: dict[str, int] = {}
+        for name, dims in DIMS.items():
+            part = getattr(self, name)
+            if part is None:
+                continue
+            if name == "a" and isinstance(part, Scalar):
+                dims = ("fit", "latent", "latent")
+            shape = tuple(part.shape)
+            right = len(shape) == len(dims)
+            for dim, size in zip(dims, shape):
+                right = right and sizes.setdefault(dim, size) == size
+            if not right:
+                known = ", ".join(f"{dim} = {sizes[dim]}" for dim in dict.fromkeys(dims) if dim in sizes)
+                raise KernelError(f"{name} must have shape ({', '.join(dims)}) with {known} as the tensors before it have them, got {shape}")
 
     @property
     def n_fits(self) -> int:
@@ -93,8 +112,10 @@ class AdditiveMap:
 
     def with_tensors(self, tensors: dict[str, Tensor]) -> AdditiveMap:
         """The same map with other tensors in the places of the old ones; a structure keeps its form and takes them as its values."""
-        parts = self.parts()
-        new = {name: part.with_values(x) if isinstance(part := parts.get(name), Structure) else x for name, x in tensors.items()}
+        parts, new = self.parts(), {}
+        for name, x in tensors.items():                                         # no comprehension: torch.compile loses the names bound in it
+            part = parts.get(name)
+            new[name] = part.with_values(x) if isinstance(part, Structure) else x
         return replace(self, **new)
 
     def written_out(self) -> AdditiveMap:

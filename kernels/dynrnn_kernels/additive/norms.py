@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynrnn_kernels.additive import cpu_norms
+from dynrnn_kernels.additive import cpu_norms, library
 from dynrnn_kernels.additive.layout import Layout
-from dynrnn_kernels.additive.library import _device_kernels, choose_backend
 from dynrnn_kernels.additive.map import PHI_KINDS, W2_KINDS, AdditiveMap
 from dynrnn_kernels.additive.reference import activation_slope, jacobian, preactivation
+from dynrnn_kernels.backends import choose_backend
 from dynrnn_kernels.errors import KernelError
 
 
@@ -42,7 +42,7 @@ def spectral_norms(flat: Tensor, lay: Layout, states: Tensor, u: Tensor | None =
     backend = choose_backend(states.device, backend)
     states, u = _checked(flat, lay, states, u, 3)
     if backend == "triton":
-        return _device_kernels().spectral_norms(flat.contiguous(), lay, states, u)
+        return library.device_kernels().spectral_norms(flat.contiguous(), lay, states, u)
     if backend == "reference":
         return _norm(jacobian(map_of(flat, lay), states, u))
     out = states.new_empty(states.shape[:2])

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dynrnn_kernels.additive.map import AdditiveMap
 from dynrnn_kernels.additive.structure import Scalar, apply
+from dynrnn_kernels.errors import KernelError
 
 
 def preactivation(map: AdditiveMap, z: Tensor, u: Tensor | None) -> Tensor:
@@ -25,23 +26,27 @@ def preactivation(map: AdditiveMap, z: Tensor, u: Tensor | None) -> Tensor:
     return v
 
 
+def given(tensor: Tensor | None) -> Tensor:
+    """A tensor that the map's own checks say is there, for its phi; for type checkers."""
+    if tensor is None:
+        raise KernelError("the map lacks a tensor of its phi")
+    return tensor
+
+
 def activation(map: AdditiveMap, v: Tensor) -> Tensor:
     """phi(v), [F, B, H]."""
     if map.phi == "relu":
         return torch.relu(v)
     if map.phi == "clipped":
-        assert map.h2 is not None
-        return torch.relu(v) - torch.relu(v - map.h2[:, None])
+        return torch.relu(v) - torch.relu(v - given(map.h2)[:, None])
     if map.phi == "tanh":
         return torch.tanh(v)
     if map.phi == "identity":
         return v
-    assert map.slope is not None
-    assert map.threshold is not None
-    terms = torch.relu(v[..., None] - map.threshold[:, None])                 # [F, B, H, n_bases]
+    terms = torch.relu(v[..., None] - given(map.threshold)[:, None])          # [F, B, H, n_bases]
     if map.phi == "clipped_basis":
         terms = terms - torch.relu(v)[..., None]
-    return torch.einsum("fbhn,fn->fbh", terms, map.slope)
+    return torch.einsum("fbhn,fn->fbh", terms, given(map.slope))
 
 
 def activation_slope(map: AdditiveMap, v: Tensor) -> Tensor:
@@ -49,18 +54,15 @@ def activation_slope(map: AdditiveMap, v: Tensor) -> Tensor:
     if map.phi == "relu":
         return (v > 0).to(v.dtype)
     if map.phi == "clipped":
-        assert map.h2 is not None
-        return (v > 0).to(v.dtype) - (v - map.h2[:, None] > 0).to(v.dtype)
+        return (v > 0).to(v.dtype) - (v - given(map.h2)[:, None] > 0).to(v.dtype)
     if map.phi == "tanh":
         return 1 - torch.tanh(v) ** 2
     if map.phi == "identity":
         return torch.ones_like(v)
-    assert map.slope is not None
-    assert map.threshold is not None
-    masks = (v[..., None] > map.threshold[:, None]).to(v.dtype)
+    masks = (v[..., None] > given(map.threshold)[:, None]).to(v.dtype)
     if map.phi == "clipped_basis":
         masks = masks - (v > 0).to(v.dtype)[..., None]
-    return torch.einsum("fbhn,fn->fbh", masks, map.slope)
+    return torch.einsum("fbhn,fn->fbh", masks, given(map.slope))
 
 
 def step(map: AdditiveMap, z: Tensor, u: Tensor | None = None) -> Tensor:

@@ -13,6 +13,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from dynrnn_kernels.errors import KernelError
+
 
 @dataclass(frozen=True, eq=False)
 class Structure(ABC):
@@ -51,7 +53,7 @@ class Structure(ABC):
 
     def _fits(self, right: bool, wanted: str) -> None:
         if not right:
-            raise ValueError(f"{type(self).__name__}: values must have shape {wanted}, got {tuple(self.values.shape)}")
+            raise KernelError(f"{type(self).__name__}: values must have shape {wanted}, got {tuple(self.values.shape)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,7 @@ class Permutation(Structure):
         n = self.source.numel()
         self._fits(self.values.ndim == 2 and self.values.shape[1] in (1, n), f"(fit, 1) or (fit, {n}), for the {n} places of source")
         if self.source.dtype != torch.int64 or not torch.equal(self.source.sort().values, torch.arange(n, device=self.source.device)):
-            raise ValueError(f"Permutation: source must hold each of 0..{n - 1} once, as int64 [{n}]")
+            raise KernelError(f"Permutation: source must hold each of 0..{n - 1} once, as int64 [{n}]")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -160,7 +162,7 @@ class Circulant(Structure):
         taps = self.places
         self._fits(self.values.ndim == 4 and self.values.shape[3] == len(taps), f"(fit, channels out, channels in, {len(taps)})")
         if len({s % self.size for s in taps}) != len(taps):
-            raise ValueError(f"Circulant: shifts must differ modulo the size {self.size}, got {taps}")
+            raise KernelError(f"Circulant: shifts must differ modulo the size {self.size}, got {taps}")
 
     @property
     def places(self) -> tuple[int, ...]:
@@ -206,9 +208,9 @@ class Sparse(Structure):
         self._fits(self.values.ndim == 2 and self.values.shape[1] == k, f"(fit, {k}), for the {k} places of rows and columns")
         for name, index, size in (("rows", self.rows, self.n_rows), ("columns", self.columns, self.n_columns)):
             if index.dtype != torch.int64 or index.shape != (k,) or bool(((index < 0) | (index >= size)).any()):
-                raise ValueError(f"Sparse: {name} must be int64 [{k}] from 0 to {size - 1}, got {index.dtype} of shape {tuple(index.shape)}")
+                raise KernelError(f"Sparse: {name} must be int64 [{k}] from 0 to {size - 1}, got {index.dtype} of shape {tuple(index.shape)}")
         if torch.unique(self._places).numel() != k:
-            raise ValueError("Sparse: rows and columns name a place twice; add its values up")
+            raise KernelError("Sparse: rows and columns name a place twice; add its values up")
 
     @property
     def _places(self) -> Tensor:

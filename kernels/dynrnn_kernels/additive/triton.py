@@ -10,12 +10,13 @@ runs give the same bits. But the kernel depends on the numbers of sequences and 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import triton
 from torch import Tensor
 
+from dynrnn_kernels.additive.config import Config, check_config, check_fits, check_precision
 from dynrnn_kernels.additive.layout import Layout
 from dynrnn_kernels.additive.map import PHI_KINDS, W2_KINDS
 from dynrnn_kernels.additive.triton_gradient import hidden_gradient_kernel, input_gradient_kernel, latent_gradient_kernel
@@ -23,19 +24,9 @@ from dynrnn_kernels.additive.triton_norms import norm_kernel
 from dynrnn_kernels.additive.triton_steps import adjoint_kernel, forward_kernel
 from dynrnn_kernels.errors import KernelError
 
-PRECISIONS = ("ieee", "tf32x3", "tf32")
 PROCESSORS, FLOPS_PER_MICROSECOND = 132, 455_000                                 # of the card; of one of them in float32, with sums in registers
 SPLITS = 128                                                                    # of the packed rows, each with its own partial gradients
 DENSE, TANH = W2_KINDS.index("dense"), PHI_KINDS.index("tanh")
-
-
-class Config(NamedTuple):
-    """How the recurrent kernels run: kernel is ``lane``, ``tile`` or ``stream``; sequences a program, hidden columns at once, warps."""
-
-    kernel: str
-    rows: int
-    hidden: int
-    warps: int
 
 
 def padded(n: int, least: int = 1) -> int:
@@ -54,8 +45,7 @@ def choose(lay: Layout, n_sequences: int, n_fits: int, dtype: torch.dtype, preci
     One sequence a program as long as that keeps all multiprocessors of a large card within about a microsecond a step; beyond, a block
     of 16 sequences, in float32. float64 stays with one sequence. ``precision`` is the least: one sequence a program is always exact.
     """
-    if precision not in PRECISIONS:
-        raise KernelError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+    check_precision(precision)
     double = dtype == torch.float64
     M, H, wide = padded(lay.M), positions(lay), padded(positions(lay))
     most = 64 if double else 128
@@ -82,8 +72,11 @@ def choose(lay: Layout, n_sequences: int, n_fits: int, dtype: torch.dtype, preci
 
 def settle(config: Config | None, lay: Layout, n_sequences: int, n_fits: int, dtype: torch.dtype, precision: str) -> Config:
     """The configuration to use: the rule's, or a given one that is possible at all."""
+    check_fits(n_fits)
     if config is None:
         return choose(lay, n_sequences, n_fits, dtype, precision)
+    check_precision(precision)
+    check_config(config)
     if config.hidden < positions(lay) and (config.kernel != "stream" or lay.w2 != DENSE):
         raise KernelError(f"config.hidden = {config.hidden} must cover all {positions(lay)} hidden positions, but for kernel 'stream' and a dense W2")
     return config
@@ -200,6 +193,7 @@ def spectral_norms(flat: Tensor, lay: Layout, states: Tensor, u: Tensor, n_itera
     """||J||_2 at states [F, R, M] with inputs u [F, R, K], as [F, R], from below: the relative error of the square is at most
     tan(angle of the first vector to the right one)^2 * (second / first singular value)^(4 (n_iterations - 1))."""
     F, R, M = states.shape
+    check_fits(F)
     out = torch.empty((F, R), dtype=states.dtype, device=states.device)
     config = choose(lay, 1, 1, states.dtype)
     start = first_vector(M, states.dtype, states.device)

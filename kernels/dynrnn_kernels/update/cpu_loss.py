@@ -11,8 +11,9 @@ from dynrnn_kernels.additive.tile import ROWS, add_outer, place, product
 @njit(cache=True, nogil=True)
 def squared_error(prediction, x, seen, error, sums):
     """error = (prediction - x) where seen, over flat arrays; its squares are added to sums [ROWS] by row, in float64."""
+    zero = x.dtype.type(0)
     for i in range(x.size):
-        error[i] = (prediction[i] - x[i]) * seen[i]
+        error[i] = prediction[i] - x[i] if seen[i] > zero else zero             # no product: a prediction where nothing was seen may be inf
     for first in range(0, x.size, ROWS):
         for r in range(ROWS):
             sums[r] += np.float64(error[first + r]) * np.float64(error[first + r])

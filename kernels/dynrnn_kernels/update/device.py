@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from triton import cdiv
 
-from dynrnn_kernels.additive import choose_backend
 from dynrnn_kernels.additive import triton as recurrence
 from dynrnn_kernels.additive.layout import Layout
 from dynrnn_kernels.additive.triton import launch, padded
+from dynrnn_kernels.backends import choose_backend
 from dynrnn_kernels.errors import KernelError
 from dynrnn_kernels.update import triton_book
-from dynrnn_kernels.update.device_arrays import MOST_BLOCK, NAMES, DeviceArrays, Source, check_device_update
+from dynrnn_kernels.update.device_arrays import MOST_BLOCK, NAMES, DeviceArrays, Source, check_device_update, samples_of_block
 from dynrnn_kernels.update.problem import Problem, State
 from dynrnn_kernels.update.triton_decoder import decoder_kernel
 from dynrnn_kernels.update.triton_draw import draw_kernel
@@ -36,14 +36,14 @@ def launch_update(a: DeviceArrays) -> None:
     launch(fill_kernel, (cdiv(lay.size, 256), F), a.theta, a.fill, a.constant, a.flat, lay.size, P, BLOCK=256, warps=4)
     launch_draws(a)
     launch_targets(a)
-    recurrence.forward(a.flat, lay, a.z0, a.target, a.weight, a.u, a.rows, a.z)
+    recurrence.forward(a.flat, lay, a.z0, a.target, a.weight, a.u, a.rows, a.z, precision=a.precision)
     grid, sizes = (a.loss_blocks, F), dict(M=lay.M, N=N, BR=a.loss_rows, BM=padded(lay.M), warps=4)
     if a.affine:
         given = (a.theta, a.x, a.z, a.gz, a.observation, a.losses, a.counts, B, T, P, a.start)
         launch(affine_loss_kernel, grid, *given, BIASED=a.biased, **sizes)
     else:
         launch(identity_loss_kernel, grid, a.x, a.z, a.gz, a.losses, a.counts, B, T, **sizes)
-    recurrence.adjoint(a.flat, lay, a.z0, a.target, a.weight, a.u, a.rows, a.z, a.gz, a.G, a.zt, a.gz0, a.gtarget, a.covered)
+    recurrence.adjoint(a.flat, lay, a.z0, a.target, a.weight, a.u, a.rows, a.z, a.gz, a.G, a.zt, a.gz0, a.gtarget, a.covered, precision=a.precision)
     recurrence.partial_gradients(a.flat, lay, a.zt, a.G, a.u, a.covered, a.partial, a.slopes)
     launch(
         gradient_kernel, (a.blocks, F), a.theta, a.trainable, a.decay, a.decay_to, a.first_entry, a.entries, a.partial,
@@ -60,7 +60,7 @@ def launch_update(a: DeviceArrays) -> None:
 
 def launch_draws(a: DeviceArrays) -> None:
     B, T, N, K = a.B, a.T, a.N, a.lay.K
-    BT = min(64, max(1, 1024 // padded(max(N, K))))
+    BT = samples_of_block(max(N, K))
     launch(
         draw_kernel, (B, cdiv(T + 1, BT), a.F), a.book, a.key, a.fits, a.ends, a.data, a.inputs, a.noise_level, a.windows, a.x, a.u,
         a.n_trials, a.n_trials.bit_length(), a.n_time, B, T, N=N, K=K, NOISY=a.noisy, BT=BT, BN=padded(N), BK=padded(K), warps=4,
@@ -72,7 +72,7 @@ def launch_targets(a: DeviceArrays) -> None:
     given = (a.book, a.alpha, a.gate, a.unit, a.channel_mean, a.theta)
     into = (a.target, a.weight, a.z0, B, T, P, a.start)
     if not a.affine:
-        BT = min(64, max(1, 1024 // padded(N)))
+        BT = samples_of_block(N)
         sizes = dict(M=M, N=N, BT=BT, BN=padded(N), BL=padded(M - N), warps=8 if M > N else 4)
         launch(identity_target_kernel, (B, cdiv(T, BT), F), *given, a.x, *into, **sizes)
         return
@@ -87,15 +87,16 @@ def launch_targets(a: DeviceArrays) -> None:
 
 
 class DeviceUpdate:
-    """The updates of a fit; ``state`` is copied to ``device`` and read back by ``fetch``. ``capture=False`` launches the kernels one by one on CUDA too."""
+    """The updates of a fit; ``state`` is copied to ``device`` and read back by ``fetch``. ``capture=False`` launches the kernels one by one on CUDA too.
+    precision : ``ieee``, ``tf32x3`` or ``tf32``, see ``forced_sequence``."""
 
     def __init__(
         self, lay: Layout, problem: Problem, state: State, source: Source, B: int, T: int, device: torch.device | str, *,
-        first_update: int = 0, capture: bool = True,
+        first_update: int = 0, capture: bool = True, precision: str = "ieee",
     ):
         device = torch.device(device)
         choose_backend(device, "triton")
-        self.arrays = DeviceArrays(lay, problem, state, source, B, T, device, first_update)
+        self.arrays = DeviceArrays(lay, problem, state, source, B, T, device, first_update, precision)
         self._graph = self._captured() if capture and device.type == "cuda" else None
 
     def _captured(self) -> torch.cuda.CUDAGraph:

@@ -10,6 +10,7 @@ from torch import Tensor
 from triton import cdiv
 
 from dynrnn_kernels.additive import triton as recurrence
+from dynrnn_kernels.additive.config import MOST_GRID, check_precision
 from dynrnn_kernels.additive.layout import Layout
 from dynrnn_kernels.additive.triton import padded
 from dynrnn_kernels.errors import KernelError
@@ -43,10 +44,16 @@ def check_device_update(lay: Layout, observation: int, N: int, B: int, T: int, F
         raise KernelError(f"{N} channels do not fit backend 'triton' with an identity decoder; at most {MOST_WIDE} do, or use backend 'cpu'")
     for what, size, most in (
         ("windows of the recording", n_windows, 2**32 - 1), ("numbers of noise in an update", B * (T + 1) * N, 2**32 - 1),
-        ("fits", F, 65_535), ("samples in a batch", B * T, 2**30),
+        ("fits", F, MOST_GRID), ("samples in a batch", B * T, 2**30),
+        ("samples in a sequence", T, MOST_GRID * samples_of_block(max(N, lay.K)) - 1),
     ):
         if size > most:
             raise KernelError(f"{size:,} {what} are too many for backend 'triton', which takes {most:,}; use backend 'cpu'")
+
+
+def samples_of_block(columns: int) -> int:
+    """Samples that one program draws or makes targets of: its block lies in registers."""
+    return min(64, max(1, 1024 // padded(columns)))
 
 
 def entries_of(fill: np.ndarray, n_parameters: int) -> tuple[np.ndarray, np.ndarray, int]:
@@ -59,7 +66,11 @@ def entries_of(fill: np.ndarray, n_parameters: int) -> tuple[np.ndarray, np.ndar
 class DeviceArrays:
     """Made once: a captured graph keeps the addresses."""
 
-    def __init__(self, lay: Layout, problem: Problem, state: State, source: Source, B: int, T: int, device: torch.device, first_update: int):
+    def __init__(
+        self, lay: Layout, problem: Problem, state: State, source: Source, B: int, T: int, device: torch.device, first_update: int, precision: str
+    ):
+        check_precision(precision)
+        self.precision = precision                                              # of the recurrence's products
         F, P = state.theta.shape
         N, M = problem.data.shape[2], lay.M
         kind = torch.as_tensor(state.theta).dtype

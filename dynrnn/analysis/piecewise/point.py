@@ -57,8 +57,8 @@ def examine(map: PiecewiseLinearMap, word: np.ndarray, tolerance: float = TOLERA
         length = np.linalg.norm(map.W2, axis=1)
         outside = (np.abs(y) / np.where(length == 0, 1, length))[wrong].max()
         return FixedPoint(z, word, index, -float(outside), float(np.abs(_residual(map, word, z)).max()), np.zeros(len(y), bool), virtual=True)
-    # units that no state moves across their plane are no border; on one, the side is a convention
-    word, border = word & ~tight, tight & map.W2.any(1)
+    # units that no state moves across their plane, or that drive nothing, are no border; on one, the side is a convention
+    word, border = word & ~tight, tight & map.W2.any(1) & map.W1.any(0)
     return FixedPoint(z, word, index, float(map.margins(z[None])[0]), float(np.abs(map.step(z) - z).max()), border)
 
 
@@ -71,8 +71,8 @@ def _residual(map: PiecewiseLinearMap, word: np.ndarray, z: np.ndarray) -> np.nd
 
 def _values(map: PiecewiseLinearMap, z: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
     """Every unit's input, and whether it is zero as far as can be told."""
-    y = map.W2 @ z + map.h2
-    return y, np.abs(y) <= tolerance * (np.linalg.norm(map.W2, axis=1) * np.linalg.norm(z) + np.abs(map.h2))
+    y, size = map.preactivations(z)
+    return y, np.abs(y) <= tolerance * size
 
 
 def _continuum(map, word, tolerance, left, size, right, flat, c) -> FixedPoint | None:
@@ -89,15 +89,15 @@ def _continuum(map, word, tolerance, left, size, right, flat, c) -> FixedPoint |
     driving = map.W1.any(0)
     if ((word != (y > 0)) & ~tight & fixed & driving).any():
         return None
-    border = fixed & tight & (length > 0)
+    on_plane = fixed & tight & (length > 0)
     side = np.where(word, 1.0, -1.0)
     bound = ~fixed & driving
     found = deepest(-(side[:, None] * along)[bound], (side * y)[bound], length[bound])
     if found is None or found[1] <= tolerance * max(1.0, np.linalg.norm(z0)):
         return None
     z = z0 + N @ found[0]
-    word = np.where(bound, word, map.words(z)) & ~border
-    return FixedPoint(z, word, 0, float(map.margins(z[None])[0]), float(np.abs(map.step(z) - z).max()), border, CONTINUUM, N.shape[1])
+    word = np.where(bound, word, map.words(z)) & ~on_plane
+    return FixedPoint(z, word, 0, float(map.margins(z[None])[0]), float(np.abs(map.step(z) - z).max()), on_plane & driving, CONTINUUM, N.shape[1])
 
 
 def deepest(G: np.ndarray, h: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, float] | None:

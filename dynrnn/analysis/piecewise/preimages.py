@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import linprog
 
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
-from dynrnn.analysis.piecewise.polyline import ROUNDING
+from dynrnn.analysis.piecewise.polyline import plane_values
 from dynrnn.errors import ArgumentError
 
 MAX_UNITS = 12                                                        # all 2^12 regions are tried unless regions are named
@@ -114,9 +114,7 @@ def pull_segments(regions: Regions, p: np.ndarray, block: int = 2**22) -> Pulled
 def _pull(regions: Regions, rows: np.ndarray, p: np.ndarray) -> Pulled:
     map = regions.map
     z = np.einsum("rmn,rsen->rsem", regions.inverse[rows], p[None] - regions.c[rows, None, None])         # [R, S, 2, M]
-    y = z @ map.W2.T + map.h2
-    y[np.abs(y) <= ROUNDING * (np.abs(z) @ np.abs(map.W2).T + np.abs(map.h2))] = 0
-    inner = y * np.where(regions.words[rows], 1.0, -1.0)[:, None, None, :]                               # >= 0 within the closed region
+    inner = plane_values(map, z) * np.where(regions.words[rows], 1.0, -1.0)[:, None, None, :]                               # >= 0 within the closed region
     g0, g1 = inner[:, :, 0], inner[:, :, 1]
     with np.errstate(divide="ignore", invalid="ignore"):
         at = g0 / (g0 - g1)

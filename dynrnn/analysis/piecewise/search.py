@@ -51,7 +51,7 @@ class _Regions:
         x[sound] = np.linalg.solve(B[sound], b[sound])[..., 0]
         y = x @ p.U.T + p.o
         outside = np.where(bits, -y, y).max(-1, initial=0)
-        near = LOOSE * (np.abs(x).max(-1, initial=0) + np.abs(p.o).max(initial=0))
+        near = LOOSE * (p.size + (1 + p.reach) * np.abs(x).max(-1, initial=0) + np.abs(p.o).max(initial=0))
         real = sound & (outside <= near)
         self.found.add(bits[real])
         self.found.add_singular(bits[~sound], np.ones(int((~sound).sum()), bool))
@@ -142,13 +142,3 @@ def _starts(reduced: Reduced, n: int, rng: np.random.Generator) -> np.ndarray:
         z = np.where(((t < steps) & (np.abs(moved).max(-1) < 1e100))[:, None], moved, z)
     from_states = map.words(z)[:, reduced.units] ^ reduced.base
     return np.where((np.arange(n) % 4 >= 2)[:, None], from_states, words)
-
-
-def unseen(hits: Counter) -> float:
-    """Chao's lower bound on the number of objects that no walk ended at, f1 (f1 - 1) / 2 (f2 + 1) (Chao 1987, Biometrics 43, 783; bias-corrected).
-
-    >>> unseen(Counter(a=1, b=1, c=5))
-    1.0
-    """
-    once, twice = (sum(n == k for n in hits.values()) for k in (1, 2))
-    return once * (once - 1) / (2 * (twice + 1))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Int
 
 
-def unseen(hits: Int[np.ndarray, " objects"]) -> float:
-    """Chao's estimate of how many objects were never hit (NaN if none was), (n - 1) / n * f1 (f1 - 1) / (2 (f2 + 1)), from those hit once and twice.
+def unseen(hits: np.ndarray) -> float:
+    """Chao's estimate of how many objects were never hit (NaN if none was), (n - 1) / n * f1 (f1 - 1) / (2 (f2 + 1)), from those hit once and twice;
+    hits (objects,).
 
     A lower bound in expectation, for hits that are drawn independently (Chao 1984, Scand. J. Statist. 11:265).
 

@@ -16,8 +16,8 @@ from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.piecewise.words import bits_of, lyndon_words, n_lyndon
 from dynrnn.errors import ArgumentError
 
-ALL, PRUNED, SEARCH = "all", "pruned", "search"
-ROUTES = (ALL, PRUNED, SEARCH)
+ALL, PRUNED, SEARCH, SMOOTH = "all", "pruned", "search", "smooth"
+ROUTES = (ALL, PRUNED, SEARCH, SMOOTH)
 WORK = 2e10                               # multiplications that every word may cost before the automatic route searches instead
 
 

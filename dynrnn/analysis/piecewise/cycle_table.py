@@ -99,8 +99,8 @@ def _one_fit(rows: list[Cycle], map: PiecewiseLinearMap, dt: float) -> xr.Datase
 
 
 def _empty(maps: Maps) -> PiecewiseLinearMap:
-    first = next((map for map in maps.maps if map is not None), None)
-    return first or PiecewiseLinearMap(np.zeros(1), np.zeros((1, 0)), np.zeros((0, 1)), np.zeros(1), np.zeros(0))
+    M = maps.latent_dim
+    return PiecewiseLinearMap(np.zeros(M), np.zeros((M, 0)), np.zeros((0, M)), np.zeros(M), np.zeros(0))
 
 
 def _padded(variable: xr.Variable, sizes: dict[str, int]) -> np.ndarray:

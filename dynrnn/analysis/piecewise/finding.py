@@ -75,8 +75,8 @@ def find(reduced: Reduced, route: str, n_virtual: int, n_starts: int, rng: np.ra
     if not complete:
         objects = Counter()
         for word, n in hits.items():
-            objects[key_of.get(word, b"")] += n
-        objects.pop(b"", None)
+            if word in key_of:
+                objects[key_of[word]] += n
         n_unseen = float(np.fmax(unseen(np.array(list(objects.values()), np.int64)), abs(degree - total) if counted else np.nan))
     virtual = (examine(reduced.map, reduced.full_words(word), tolerance, virtual=True) for word in found.virtual)
     kept = [point for point in virtual if point is not None and (every_word or region_exists(reduced.map, point.word))][:n_virtual]

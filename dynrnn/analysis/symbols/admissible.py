@@ -9,7 +9,7 @@ import networkx as nx
 import numpy as np
 from scipy.optimize import linprog
 
-from dynrnn.analysis.piecewise.canonical import canonical
+from dynrnn.analysis.piecewise.canonical import one_map
 from dynrnn.analysis.symbols.graph import word_strings
 from dynrnn.errors import ArgumentError
 
@@ -68,12 +68,12 @@ def _cells(cell: _Cell, W: np.ndarray, h: np.ndarray, allowed: np.ndarray | None
                 todo.append(((*word, bit), piece, now))
 
 
-def admissible_graph(model: Any, words: Any = None, *, box: Any = None, inputs: Any = None) -> nx.DiGraph:
+def admissible_graph(model: Any, words: Any = None, *, box: Any = None, inputs: Any = None, fit: int | None = None) -> nx.DiGraph:
     """Which regions can follow which: an edge i -> j where the image of region i meets region j in its interior.
 
     Parameters
     ----------
-    model : one fit's model or map (A, W1, W2, h1, h2).
+    model : a model or map (A, W1, W2, h1, h2); fit : which fit of several.
     words : (region, unit) bool, e.g. ``code.region`` of one fit (nodes keep that order); None takes every region, for at most 12 units.
     box : (low, high), numbers or (latent,) each: only states in it count whose image lies in it too. Leave the orbit some room: what only touches a face has no
         interior. Without a box all of space counts, most of which a bounded orbit never sees.
@@ -94,10 +94,7 @@ def admissible_graph(model: Any, words: Any = None, *, box: Any = None, inputs: 
     >>> sorted(admissible_graph(tent, box=(0, 1)).edges), sorted(admissible_graph(tent, box=(0.6, 1)).edges)
     ([(0, 0), (0, 1), (1, 0), (1, 1)], [(0, 0)])
     """
-    maps = canonical(model, inputs)
-    if len(maps.maps) != 1 or maps.maps[0] is None:
-        raise ArgumentError(f"model holds {len(maps.maps)} fits and an admissible graph is of one: take it with dynrnn.select(model, fit=...).")
-    map = maps.maps[0]
+    map, _ = one_map(model, inputs, fit)
     bounds = _bounds(box, map.latent_dim)
     everything = _Cell(np.zeros((0, map.latent_dim)), np.zeros(0), bounds)
     if words is None:

@@ -16,7 +16,6 @@ from dynrnn.analysis.smooth.system import LEAVE_ROUTE, needs_smooth_route, refus
 from dynrnn.errors import ArgumentError, check_int
 from dynrnn.streams import check_random_state
 
-
 LIMIT = 100_000
 
 
@@ -61,10 +60,10 @@ def cycles(
     e^700, ``log_modulus`` (never cut, -inf for 0), the variables of ``stability.describe`` (time constants and frequencies per unit of time),
     ``index`` = sign det(I - product of Jacobians), ``margin`` (distance to the next switching plane, smallest over phases; a tiny one warns of a border
     collision), ``residual`` (largest entry of f(z[t]) - z[t+1]; of the word's affine pieces where ``virtual``), ``virtual``, ``on_border`` (a
-    point lies on a switching plane: multipliers are those of the side where its unit is off, ``stability`` is non-hyperbolic), ``hits`` (starts of the search
-    that led there). Per period looked for (fit, cycle_period): ``complete``, and ``n_unseen``, Chao's lower estimate of what a search has missed
-    (0 where complete, NaN where nothing was searched or no start led anywhere; it knows nothing of cycles that starts hardly ever lead to), ``n_continua`` (words
-    whose cycles of this period are not isolated: these have no row). ``status`` (fit) says why a list is not complete.
+    point lies on a switching plane: multipliers are those of the side where its unit is off, ``stability`` is non-hyperbolic), ``hits`` (starts of the
+    search that led there). Per period looked for (fit, cycle_period): ``complete``, and ``n_unseen``, Chao's lower estimate of what a search has missed
+    (0 where complete, NaN where nothing was searched or no start led anywhere; it knows nothing of cycles that starts hardly ever lead to),
+    ``n_continua`` (words whose cycles of this period are not isolated: these have no row). ``status`` (fit) says why a list is not complete.
 
     Rows are keyed by words, never by positions: sorted by period and word, phase 0 where the smallest rotation of the word begins. States within
     1e-10 of a plane (of its terms) count as on it, unit off. Complete means that no other cycle of this period exists, up to rounding: by route

@@ -52,10 +52,11 @@ def fixed_points(
     switching plane; 0 if it is not isolated or not known), ``margin`` (distance to the next switching plane, negative for virtual ones: how far outside),
     ``residual`` (largest entry of f(z) - z, for virtual ones with their own region's map), ``virtual`` (the region's solution lies outside
     it: no fixed point, but may become one), ``kind`` ('point' or 'continuum': one point and ``dimension`` of a set within the region),
-    ``on_border`` (on the switching plane of a unit that drives something: the eigenvalues are those of the side where the unit is off, and do not decide,
-    so ``stability`` is non-hyperbolic), ``valid`` (the row holds an object, virtual ones included).
+    ``on_border`` (on the switching plane of a unit that drives something: the eigenvalues are those of the side where the unit is off, and do not
+    decide, so ``stability`` is non-hyperbolic), ``valid`` (the row holds an object, virtual ones included).
     Per fit: ``n_fixed_points`` (real ones), ``complete``, ``method``, ``n_candidates`` (regions solved, repeated ones included), ``index_sum``
-    (real ones), ``degree`` (what the sum must be; NaN if unknown), ``n_unseen`` (estimate; 0 if complete, NaN if nothing is known), ``resolution`` and ``status``.
+    (real ones), ``degree`` (what the sum must be; NaN if unknown), ``n_unseen`` (estimate; 0 if complete, NaN if nothing is known),
+    ``resolution`` and ``status``.
 
     Method
     ------

@@ -33,7 +33,8 @@ def summary(groups: Mapping[str, xr.Dataset]) -> str:
 
 def _events(row: xr.Dataset) -> str:
     kinds = row.kind.values[: int(row.n_events)]
-    return f"{_counted(kinds)}" if len(kinds) else "no object is born, dies, or changes stability"
+    text = f"{_counted(kinds)}" if len(kinds) else "no object is born, dies, or changes stability"
+    return text + ("" if bool(row.complete) else "; of what was found, which may not be all")
 
 
 def _counted(kinds: np.ndarray) -> str:
@@ -47,7 +48,8 @@ def _fixed_points(row: xr.Dataset) -> str:
     real &= ~other
     text = f"{int(row.n_fixed_points)}" + (f" ({_counted(row.stability.values[real])})" if real.any() else "")
     text += f" and {_counted(row.kind.values[other])}" if other.any() else ""
-    text += "; these are all" if bool(row.complete) else "; perhaps not all" + (f": about {float(row.n_unseen):.3g} unseen" if np.isfinite(row.n_unseen) else "")
+    estimate = f": about {float(row.n_unseen):.3g} unseen" if np.isfinite(row.n_unseen) else ""
+    text += "; these are all" if bool(row.complete) else "; perhaps not all" + estimate
     if np.isfinite(row.degree):
         text += f"; indices add up to {int(row.index_sum)}, as they must" if row.index_sum == row.degree else (
             f"; indices add up to {int(row.index_sum)}, but must to {int(row.degree)}"

@@ -37,7 +37,8 @@ def enumerate_words(reduced: Reduced, n_virtual: int = 0) -> Candidates:
     while start < total and not found.full:
         counts = np.zeros(3, np.int64)                                              # real, singular, sum of signs at infinity
         start = _search(
-            S, r, at_infinity, start, min(start + CHUNK, total), LOOSE, reduced.size, reduced.reach, real, singular, possible, distance, virtual, hashes, counts,
+            S, r, at_infinity, start, min(start + CHUNK, total), LOOSE, reduced.size, reduced.reach,
+            real, singular, possible, distance, virtual, hashes, counts,
         )
         found.add(_bits(real[: counts[0]], H))
         found.add_singular(_bits(singular[: counts[1]], H), possible[: counts[1]])

@@ -70,10 +70,12 @@ def lines(reduced: Reduced, draw: int):
 
 
 def count_regions(model: Any, *, limit: int = 10**8, inputs: Any = None, fit: int | None = None) -> int:
-    """How many regions the switching planes of ``model`` (what ``canonical`` takes; of several fits, ``fit``) make, in general position (planes that meet in more than r at a point are moved apart).
+    """How many regions the switching planes make, in general position (planes that meet in more than r at a point are moved apart).
+
+    model, inputs: what ``canonical`` takes; fit: which of several.
 
     Counted, not computed: distinct 128-bit hashes of the words met (Zobrist 1970), so wrong with a chance of some n^2 / 2^128. limit: the
-    largest number of regions met, repeated ones included; inputs: constant input (K,) of a model. Cost O(C(H, r-1) H 2^(r-1)), memory 32 bytes a region.
+    largest number of regions met, repeated ones included. Cost O(C(H, r-1) H 2^(r-1)), memory 32 bytes a region.
 
     >>> rng = np.random.default_rng(0)
     >>> count_regions((np.zeros(2), np.ones((2, 10)), rng.standard_normal((10, 2)), np.zeros(2), rng.standard_normal(10)))

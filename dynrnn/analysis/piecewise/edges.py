@@ -33,7 +33,8 @@ def enumerate_arrangement(reduced: Reduced, n_virtual: int = 0, draw: int = 0) -
         while at < len(tight) and not found.full:
             counts = np.zeros(4, np.int64)                                          # real, singular, at infinity, candidates
             at = _walk(
-                reduced.B0, reduced.G, reduced.U, reduced.o, reduced.g, reduced.shift, tight, start, slope, at, PARALLEL, LOOSE, reduced.size, reduced.reach, keys,
+                reduced.B0, reduced.G, reduced.U, reduced.o, reduced.g, reduced.shift, tight, start, slope, at,
+                PARALLEL, LOOSE, reduced.size, reduced.reach, keys,
                 real, singular, possible, infinite, signs, distance, virtual, hashes, counts, np.empty((n, n)), np.empty((n, 2)),
             )
             found.add(real[: counts[0]])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linprog
 
+from dynrnn.analysis.piecewise.ball import largest_ball
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 
 SINGULAR = 1e-12                          # of the largest singular value of I - J, or of 1
@@ -92,7 +92,7 @@ def _continuum(map, word, tolerance, left, size, right, flat, c) -> FixedPoint |
     on_plane = fixed & tight & (length > 0)
     side = np.where(word, 1.0, -1.0)
     bound = ~fixed & driving
-    found = deepest(-(side[:, None] * along)[bound], (side * y)[bound], length[bound])
+    found = largest_ball(-(side[:, None] * along)[bound], (side * y)[bound], length[bound])
     if found is None or found[1] <= tolerance * max(1.0, np.linalg.norm(z0)):
         return None
     z = z0 + N @ found[0]
@@ -100,22 +100,12 @@ def _continuum(map, word, tolerance, left, size, right, flat, c) -> FixedPoint |
     return FixedPoint(z, word, 0, float(map.margins(z[None])[0]), float(np.abs(map.step(z) - z).max()), on_plane & driving, CONTINUUM, N.shape[1])
 
 
-def deepest(G: np.ndarray, h: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, float] | None:
-    """t with the largest s <= 1 such that G t + s length <= h: (t, s), or None. HiGHS."""
-    n = G.shape[1]
-    if not len(h):
-        return np.zeros(n), 1.0
-    if n == 1 and np.abs(G).min() > 0:                                              # an interval, mostly empty: no need for a program
-        ends, rising = h / G[:, 0], G[:, 0] > 0
-        if ends[~rising].max(initial=-np.inf) > ends[rising].min(initial=np.inf):
-            return None
-    answer = linprog(np.r_[np.zeros(n), -1.0], A_ub=np.column_stack([G, length]), b_ub=h, bounds=[(None, None)] * n + [(None, 1.0)], method="highs")
-    return (answer.x[:-1], float(answer.x[-1])) if answer.status == 0 else None
-
-
-def region_exists(map: PiecewiseLinearMap, word: np.ndarray) -> bool:
-    """Whether any state has this word, as far as units that drive something go."""
+def region_exists(map: PiecewiseLinearMap, word: np.ndarray, idle: bool = False, least: float = 0.0) -> bool:
+    """Whether any ball of states with a radius above ``least`` has this word, as far as units that drive something go; ``idle``: all units."""
     length = np.linalg.norm(map.W2, axis=1)
-    side, real = np.where(word, 1.0, -1.0), (length > 0) & map.W1.any(0)
-    found = deepest(-(side[:, None] * map.W2)[real], (side * map.h2)[real], length[real])
-    return found is not None and found[1] > 0
+    counts = idle | map.W1.any(0)
+    if idle and ((map.h2 > 0) != word)[length == 0].any():
+        return False
+    side, real = np.where(word, 1.0, -1.0), (length > 0) & counts
+    found = largest_ball(-(side[:, None] * map.W2)[real], (side * map.h2)[real], length[real])
+    return found is not None and found[1] > least

@@ -37,7 +37,7 @@ def _guess(J: np.ndarray, d: int) -> np.ndarray:
 
 def weakest(J: Float[np.ndarray, "k M M"], d: int) -> Float[np.ndarray, "k M d"]:
     """The same of the ``d`` smallest: what is orthogonal to the dominant subspace of the transposed product, so that going forward never spoils it."""
-    k, M, _ = J.shape
+    M = J.shape[1]
     across = dominant(J[::-1].transpose(0, 2, 1), M - d)                            # at the points k, k - 1, ..., 1
     across = np.roll(across[::-1], 1, axis=0)
     return np.linalg.svd(across)[0][:, :, M - d :]

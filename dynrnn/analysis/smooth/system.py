@@ -17,7 +17,6 @@ from dynrnn.errors import ArgumentError, check_int
 from dynrnn.models.base import AdditiveModel
 from dynrnn_kernels.additive import AdditiveMap, jacobian, step
 
-
 LEAVE_ROUTE = "Leave route out, or take route='smooth'."
 
 
@@ -168,7 +167,8 @@ def refuse_on_the_smooth_route(**given: bool) -> None:
     """ArgumentError where an argument was given that belongs to the routes through regions."""
     names = [name for name, was_given in given.items() if was_given]
     if names:
-        raise ArgumentError(f"{' and '.join(names)} would do nothing on the smooth route, which goes through no regions: leave {'them' if names[1:] else 'it'} out.")
+        it = "them" if names[1:] else "it"
+        raise ArgumentError(f"{' and '.join(names)} would do nothing on the smooth route, which goes through no regions: leave {it} out.")
 
 
 def needs_smooth_route(system: Any) -> bool:

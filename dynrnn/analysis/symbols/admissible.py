@@ -7,8 +7,8 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
-from scipy.optimize import linprog
 
+from dynrnn.analysis.piecewise.ball import largest_ball
 from dynrnn.analysis.piecewise.canonical import one_map
 from dynrnn.analysis.symbols.graph import word_strings
 from dynrnn.errors import ArgumentError
@@ -28,20 +28,10 @@ class _Cell:
         G, g = np.vstack([self.G, row]), np.append(self.g, offset)
         if self.inside is not None and (G @ self.inside < g - SLACK).all():
             return _Cell(G, g, self.box, self.inside)
-        z = _inner_point(G, g, self.box)
-        return None if z is None else _Cell(G, g, self.box, z)
-
-
-def _inner_point(G: np.ndarray, g: np.ndarray, box: list[tuple[float | None, float | None]]) -> np.ndarray | None:
-    """Centre of the largest ball of radius at most 1 in {G z <= g}; None where it is no larger than the slack."""
-    M = G.shape[1]
-    rows = np.column_stack([G, np.ones(len(g))])
-    found = linprog(np.append(np.zeros(M), -1.0), A_ub=rows, b_ub=g, bounds=[*box, (None, 1.0)], method="highs")
-    if found.status == 2:
-        return None
-    if found.status != 0:
-        raise ArgumentError(f"a linear program of the admissible graph failed: {found.message} Rescale the map, or give a box.")
-    return found.x[:M] if found.x[M] > SLACK * max(1.0, float(np.abs(found.x[:M]).max(initial=0))) else None
+        ball = largest_ball(G, g, box=self.box)
+        if ball is None or ball[1] <= SLACK * max(1.0, float(np.abs(ball[0]).max(initial=0))):
+            return None
+        return _Cell(G, g, self.box, ball[0])
 
 
 def _cells(cell: _Cell, W: np.ndarray, h: np.ndarray, allowed: np.ndarray | None) -> Iterator[tuple[tuple[bool, ...], _Cell]]:

@@ -10,6 +10,7 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from dynrnn.analysis import bifurcations, code_entropies, cycles, fixed_points, symbolic_code, transition_graph, write_graphml
+from dynrnn.analysis.piecewise.canonical import ANALYSED
 from dynrnn.errors import FileFormatError, check_int
 from dynrnn.models import generate
 from dynrnn.models.storage import load
@@ -29,12 +30,13 @@ def analyze(
     max_period : cycles up to this period are looked for, from words of the free run too. n_steps : samples of the free run whose regions are
         coded, after as many tenths are dropped. n_virtual : virtual fixed points that are kept for each fit. random_state : of the searches.
 
-    Returns the groups that go into results.zarr: ``fixed_points``, ``cycles``, ``symbolic_code``, ``code_entropies``, and ``bifurcations`` (of fixed
-    points, over the training) if the fit kept checkpoints; and writes the transition graph of each fit to graphs/fit-<k>.graphml. What was stored
-    before under these names is replaced, each group when it is done.
+    Returns the groups that go into results.zarr: ``fixed_points``, ``cycles``, ``symbolic_code``, ``code_entropies``, and ``bifurcations`` over the training
+    if the fit kept checkpoints (of fixed points alone, whatever max_period: to look for cycles at every checkpoint costs too much unasked); and writes the
+    transition graph of each fit to graphs/fit-<k>.graphml. What was stored before under these names is replaced, each group when it is done.
     The functions of the same names in ``dynrnn.analysis`` say what the variables are, what is complete, and what it costs.
 
-    A fit that has diverged has empty rows and no graph. FileFormatError if the folder holds no run with a model.
+    A fit whose parameters are not finite has empty rows and no graph. One whose free run diverges has its fixed points and cycles, a code up to there whose
+    status says so, and no graph. FileFormatError if the folder holds no run with a model.
     """
     check_int("max_period", max_period, low=1)
     check_int("n_steps", n_steps, low=2)
@@ -68,7 +70,7 @@ def analyze(
     def graphs() -> None:
         (folder.path / "graphs").mkdir(exist_ok=True)
         for k, fit in enumerate(model.fit_number.tolist()):
-            if (out["symbolic_code"].symbol.isel(fit=k) >= 0).any():
+            if str(out["symbolic_code"].status.values[k]) == ANALYSED:
                 graph = transition_graph(out["symbolic_code"], fit=fit, model=model)
                 write_graphml(graph, folder.path / "graphs" / f"fit-{fit}.graphml")
 

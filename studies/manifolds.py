@@ -30,14 +30,17 @@ class Settings:
 
 
 def distance(z, found):
-    """Largest distance of points from the polylines."""
+    """Largest distance of points from the polylines, of which a segment may have no length."""
     at = np.flatnonzero(found.segment_start.values)
     p = found.location.values[at]
     d = found.location.values[at + 1] - p
     worst = 0.0
     for x in z:
-        share = np.clip(((x - p) * d).sum(1) / (d * d).sum(1), 0, 1)
-        worst = max(worst, np.linalg.norm(x - p - share[:, None] * d, axis=1).min())
+        share = np.clip(((x - p) * d).sum(1) / np.maximum((d * d).sum(1), 1e-300), 0, 1)
+        gap = np.linalg.norm(x - p - share[:, None] * d, axis=1).min()
+        if not np.isfinite(gap):                                                    # max() would pass over it
+            raise ValueError(f"the distance of {x} from the manifold is {gap}")
+        worst = max(worst, float(gap))
     return worst
 
 

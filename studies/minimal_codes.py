@@ -40,7 +40,7 @@ def main(settings: Settings) -> None:
         )
         floor = score_orbits([tests.observed.values[0]], tests.observed.values[1][None, None], settings.preset, n_null=5)
         print(f"\n{system}: floor D_stsp {float(floor.d_stsp[0]):.3f}, surrogate {float(np.median(floor.d_stsp_surrogate)):.2f}", end="; ")
-        print(f"fewest relu units within a standard error of the best: {int(found.minimal)}")
+        print(f"fewest relu units within a standard error of the best: {int(found.minimal)} ({found.minimal_status.item()})")
         print("| P | median D_stsp | D_stsp of each seed | D_H | regions in use |\n|---|---|---|---|---|")
         for P in found.n_relu.values:
             row = found.sel(n_relu=P)

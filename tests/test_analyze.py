@@ -47,9 +47,29 @@ def test_a_fit_that_runs_away_says_so_and_the_others_do_not(run, tmp_path):
         model.A[0] = 1e10
     copy = dr.results.RunFolder.create(tmp_path / "copy", {})
     dr.save(model, copy.checkpoints / "last")
-    status = dr.analyze(copy.path, max_period=2, n_steps=500, progress=False)["symbolic_code"].status.values
-    assert status[0] != "analysed"
+    found = dr.analyze(copy.path, max_period=2, n_steps=500, progress=False)
+    status = found["symbolic_code"].status.values
+    assert "diverged" in status[0]
     assert status[1] == "analysed"
+    assert found["fixed_points"].valid[0].any()                                     # its parameters are finite
+    assert sorted(path.name for path in (copy.path / "graphs").iterdir()) == ["fit-1.graphml"]
+
+
+def test_a_fit_that_is_not_finite_does_not_take_the_others_with_it(run, tmp_path):
+    model = dr.load(run / "checkpoints" / "last")
+    with torch.no_grad():
+        model.W[0, 0, 0] = torch.nan
+    copy = dr.results.RunFolder.create(tmp_path / "copy", {})
+    dr.save(model, copy.checkpoints / "last")
+    found = dr.analyze(copy.path, max_period=2, n_steps=200, progress=False)
+    for name in ("fixed_points", "cycles", "symbolic_code"):
+        assert found[name].status.values.tolist() == ["parameters not finite", "analysed"], name
+    assert torch.equal(dr.select(dr.load(copy.checkpoints / "last"), fit=1).W, model.W[1:])
+    with torch.no_grad():
+        model.W[1] = torch.nan
+    dr.save(model, tmp_path / "nothing")
+    with pytest.raises(dr.FileFormatError, match="W hold NaN or inf in every fit"):
+        dr.load(tmp_path / "nothing")
 
 
 def test_a_folder_without_a_model(tmp_path):

@@ -28,6 +28,7 @@ class _Table:
         self.periods: list[int] = []
         self.first_unstable: list[int] = []
         self.now: dict[bytes, int] = {}
+        self.complete = True                                                        # so far, of every snapshot
 
     def add(self, map: PiecewiseLinearMap, words: np.ndarray) -> int:
         self.periods.append(len(words))
@@ -63,7 +64,8 @@ def bifurcations(
     snapshots : models (or bare maps) of equal shape, at least two; or, by the number of updates of each, ``run.checkpoints`` of
         ``fit(..., checkpoint_every=n)`` or ``dr.load_checkpoints(folder)``. updates : when each was taken (default 0, 1, 2, ...), increasing.
     max_period : cycles up to this period are followed beside fixed points. objects : in place of ``fixed_points`` and ``cycles``, a function that gives
-        the words of all objects of a map, each (period, unit) bool. Where their lists are not complete, births and deaths are of what was found.
+        the words of all objects of a map, each (period, unit) bool. Where their lists are not ``complete``, births and deaths are of what was
+        found: a birth may be that of a search's luck.
     history : run.history, to put the loss beside each event.
     n_checks : places between two snapshots where an object is looked at; opposite events between two of them are missed.
 
@@ -71,7 +73,8 @@ def bifurcations(
     last of a fit), ``mechanism`` of births and deaths (border collision: two objects meet on a switching plane, or a cycle comes from a shorter
     one; escape: to infinity), ``update``, ``number`` of the object, its ``location``, unstable directions before and after (-1 where there is
     nothing), ``loss``. Of each object its ``period``, ``unstable`` directions at first, ``born`` and ``died`` (NaN: outside). Of each fit
-    ``n_events``, ``n_objects`` and ``status``: a fit whose parameters stop being finite is followed up to there.
+    ``n_events``, ``n_objects``, ``complete`` (at every snapshot all isolated objects up to ``max_period`` were found; False where ``objects`` was given,
+    since that is not known) and ``status``: a fit whose parameters stop being finite is followed up to there.
 
     Cost O(fits snapshots objects n_checks M^3) beside what ``objects`` takes.
 
@@ -95,21 +98,24 @@ def bifurcations(
     shapes = {(len(maps.maps), map.latent_dim, map.n_units) for maps in all_maps for map in maps.maps if map is not None}
     if len(shapes) > 1:
         raise ArgumentError(f"snapshots must be of equal shape, got numbers of fits, latents and units {sorted(shapes)}.")
-    objects = objects or (lambda map: _real_words(map, max_period))
+    look = (lambda map: (objects(map), False)) if objects else (lambda map: _real_words(map, max_period))
     tables, status = [], []
     with tqdm(total=len(all_maps[0].maps) * len(when), disable=not progress, unit="snapshot") as bar:
         for k in range(len(all_maps[0].maps)):
             finite = [map for map in itertools.takewhile(lambda map: map is not None, (maps.maps[k] for maps in all_maps)) if map is not None]
-            tables.append(_followed(finite, when, objects, n_checks, bar))
+            tables.append(_followed(finite, when, look, n_checks, bar))
             status.append(ANALYSED if len(finite) == len(when) else f"{NOT_FINITE} from update {when[len(finite)]:g} on")
     return _dataset(tables, all_maps[0], np.array(status), history)
 
 
-def _followed(maps: list[PiecewiseLinearMap], when: np.ndarray, objects: Any, n_checks: int, bar: Any) -> _Table:
+def _followed(maps: list[PiecewiseLinearMap], when: np.ndarray, look: Any, n_checks: int, bar: Any) -> _Table:
     table = _Table()
+    table.complete = bool(maps)
     words: dict[bytes, np.ndarray] = {}
     for i, map in enumerate(maps):
-        found = {_key(w): w for w in objects(map)}
+        listed, complete = look(map)
+        table.complete &= complete
+        found = {_key(w): w for w in listed}
         if i == 0:
             table.now = {key: table.add(map, w) for key, w in found.items()}
         else:
@@ -119,15 +125,17 @@ def _followed(maps: list[PiecewiseLinearMap], when: np.ndarray, objects: Any, n_
     return table
 
 
-def _real_words(map: PiecewiseLinearMap, max_period: int) -> list[np.ndarray]:
-    """The words of fixed points and cycles that are isolated and off the switching planes."""
+def _real_words(map: PiecewiseLinearMap, max_period: int) -> tuple[list[np.ndarray], bool]:
+    """The words of fixed points and cycles that are isolated and off the switching planes, and whether these are all."""
     points = fixed_points(map, n_virtual=0)
+    complete = bool(points.complete[0])
     found = [word[None] for word, kept in zip(points.region.values[0], _isolated(points), strict=True) if kept]
     if max_period > 1:
         more = cycles(map, periods=range(2, max_period + 1))
         regions, periods = more.region.values[0], more.period.values[0]
         found += [regions[i, : periods[i]] for i in np.flatnonzero((more.valid & (more.margin > 0)).values[0])]
-    return found
+        complete &= bool(more.complete.all())
+    return found, complete
 
 
 def _isolated(points: xr.Dataset) -> np.ndarray:
@@ -199,6 +207,7 @@ def _dataset(tables: list[_Table], maps: Maps, status: np.ndarray, history: xr.D
             "died": (thing, died, {"long_name": "update of its death, NaN if it is there at the last snapshot", "units": "updates"}),
             "n_events": ("fit", np.array([len(t.rows) for t in tables]), {"long_name": "events of the fit", "units": "1"}),
             "n_objects": ("fit", np.array([len(t.periods) for t in tables]), {"long_name": "objects of the fit", "units": "1"}),
+            "complete": ("fit", np.array([t.complete for t in tables]), {"long_name": "all objects of every snapshot were found"}),
             "status": ("fit", status, {"long_name": "what was done"}),
         },
         coords={"fit": maps.fit},

@@ -5,29 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 from dynrnn.analysis.piecewise.canonical import Maps, canonical
 from dynrnn.analysis.piecewise.enumeration import ARRANGEMENT, MAX_WORD_UNITS, WORDS, size_of, sizes
 from dynrnn.analysis.piecewise.finding import SEARCH, Found, find
-from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.piecewise.point import TOLERANCE
 from dynrnn.analysis.piecewise.reduced import Reduced, reduce
+from dynrnn.analysis.readout import with_observed
 from dynrnn.analysis.smooth import smooth_fixed_points
-from dynrnn.analysis.smooth.system import needs_smooth_route
+from dynrnn.analysis.smooth.system import LEAVE_ROUTE, needs_smooth_route, refuse_on_the_smooth_route
 from dynrnn.analysis.stability import describe, sorted_multipliers, transient_growth
 from dynrnn.errors import ArgumentError, check_int, unknown_name
-from dynrnn.models.generation import observed_axis
-from dynrnn.models.unwrap import model_of
 from dynrnn.streams import check_random_state
 
 EXACT, SMOOTH = "exact", "smooth"
 ROUTES = (EXACT, WORDS, ARRANGEMENT, SEARCH, SMOOTH)
+LIMIT, N_VIRTUAL = 2**25, 8
 
 
 def fixed_points(
-    model: Any, inputs: Any = None, *, dim: int | None = None, route: str | None = None, limit: int = 2**25, n_virtual: int = 8,
+    model: Any, inputs: Any = None, *, dim: int | None = None, route: str | None = None, limit: int = LIMIT, n_virtual: int = N_VIRTUAL,
     n_starts: int | None = None, random_state: int | None = 0, tolerance: float = TOLERANCE,
 ) -> xr.Dataset:
     """Fixed points of every fit, with stability, index and how far each is from a switching plane, and whether these are all.
@@ -39,7 +37,7 @@ def fixed_points(
     inputs: the constant input (K,) at which to look, 0 by default.
     route: None takes the cheaper complete one, and the search where both need more than ``limit`` regions; ``"exact"`` raises there;
         ``"words"``, ``"arrangement"`` and ``"search"`` force one. ``"smooth"`` is for callables and tanh units, which take it by themselves: what
-        it returns, slow points among it, is said by :func:`dynrnn.analysis.smooth_fixed_points`.
+        it returns, slow points among it, is said by :func:`dynrnn.analysis.smooth_fixed_points`; limit, n_virtual and tolerance mean nothing to it.
     limit: the most regions to solve on a complete route (some 2 to 6 million a second).
     n_virtual: so many virtual fixed points are kept, those nearest to their regions.
     n_starts: walks of the search (2,048), or starts of the smooth route (512). random_state: of these alone.
@@ -54,9 +52,11 @@ def fixed_points(
     switching plane; 0 if it is not isolated or not known), ``margin`` (distance to the next switching plane, negative for virtual ones: how far outside),
     ``residual`` (largest entry of f(z) - z, for virtual ones with their own region's map), ``virtual`` (the region's solution lies outside
     it: no fixed point, but may become one), ``kind`` ('point' or 'continuum': one point and ``dimension`` of a set within the region),
-    ``on_border``, ``valid`` (the row holds an object, virtual ones included).
+    ``on_border`` (on the switching plane of a unit that drives something: the eigenvalues are those of the side where the unit is off, and do not
+    decide, so ``stability`` is non-hyperbolic), ``valid`` (the row holds an object, virtual ones included).
     Per fit: ``n_fixed_points`` (real ones), ``complete``, ``method``, ``n_candidates`` (regions solved, repeated ones included), ``index_sum``
-    (real ones), ``degree`` (what the sum must be; NaN if unknown), ``n_unseen`` (estimate; 0 if complete), ``resolution`` and ``status``.
+    (real ones), ``degree`` (what the sum must be; NaN if unknown), ``n_unseen`` (estimate; 0 if complete, NaN if nothing is known),
+    ``resolution`` and ``status``.
 
     Method
     ------
@@ -78,13 +78,14 @@ def fixed_points(
     if route is not None and route not in ROUTES:
         raise unknown_name("route", route, ROUTES)
     if route == SMOOTH or (route is None and needs_smooth_route(model)):
+        refuse_on_the_smooth_route(limit=limit != LIMIT, n_virtual=n_virtual not in (0, N_VIRTUAL), tolerance=tolerance != TOLERANCE)
         return smooth_fixed_points(model, dim, inputs, n_starts=512 if n_starts is None else n_starts, random_state=random_state)
     n_starts = 2048 if n_starts is None else n_starts
     limit, n_virtual, n_starts = check_int("limit", limit, low=1), check_int("n_virtual", n_virtual, low=0), check_int("n_starts", n_starts, low=1)
     if not (isinstance(tolerance, (int, float)) and 0 < tolerance < 1e-3):
         raise ArgumentError(f"tolerance must be a number between 0 and 0.001, relative to the size of a unit's input, got {tolerance!r}.")
     seed = check_random_state(random_state)
-    maps = canonical(model, inputs)
+    maps = canonical(model, inputs, dim=dim, otherwise=LEAVE_ROUTE)
     if len({(map.latent_dim, map.n_units) for map in maps.maps if map is not None}) > 1:
         raise ArgumentError("the maps of one ensemble must have equal numbers of latent units and of units; call fixed_points for each alone.")
     reduced = [None if map is None else reduce(map) for map in maps.maps]
@@ -101,7 +102,7 @@ def fixed_points(
 def _route(reduced: Reduced, route: str | None, limit: int) -> str:
     possible = sizes(reduced)
     if route == SEARCH:
-        return SEARCH
+        return SEARCH if reduced.n_units else WORDS                                 # without units there is one region, and nothing to search
     if route == ARRANGEMENT and ARRANGEMENT not in possible:
         raise ArgumentError(
             f"route='arrangement' needs more switching planes than dimensions, here {reduced.n_units} planes in "
@@ -158,16 +159,8 @@ def _dataset(maps: Maps, found: list[Found | None], model: Any) -> xr.Dataset:
         | _per_fit(maps, found),
         coords={"fit": maps.fit},
     )
-    out = out.merge(describe(out.eigenvalue, maps.dt))
-    if not isinstance(model, (PiecewiseLinearMap, tuple, list)):
-        model = model_of(model)
-        dim, names = observed_axis(model)
-        with torch.no_grad():
-            x = model.readout(torch.as_tensor(np.nan_to_num(location))).numpy()
-        x[~flags["valid"]] = np.nan
-        out["observed"] = (*at, dim), x, {"long_name": "as the model reads it out", "units": "units of the recording"}
-        out = out.assign_coords({dim: names})
-    return out
+    out = out.merge(describe(out.eigenvalue, maps.dt, border=flags["on_border"]))
+    return with_observed(out, model)
 
 
 LONG_NAMES = {

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynrnn.analysis.piecewise.canonical import canonical
+from dynrnn.analysis.piecewise.canonical import one_map
 from dynrnn.analysis.piecewise.charts import stable_charts, unstable_charts
 from dynrnn.analysis.piecewise.homoclinic import at_the_straight_part, check, in_the_plane, orbits
 from dynrnn.analysis.piecewise.layout import chart_dataset, curve_dataset, polygon_dataset
-from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.piecewise.polygon import stable_polygons, unstable_polygons
 from dynrnn.analysis.piecewise.polyline import Curve, unstable_polyline
 from dynrnn.analysis.piecewise.preimages import find_regions
@@ -164,23 +163,6 @@ def homoclinic_points(
             "parallel_pairs": found.parallel, "heteroclinic": other is not None,
         },
     )  # fmt: skip
-
-
-def one_map(model: Any, inputs: Any, fit: int | None, point: Any = None) -> tuple[PiecewiseLinearMap, int]:
-    """The map of one fit and its label; a row of a result knows its fit."""
-    maps = canonical(model, inputs)
-    coords = getattr(point, "coords", {})
-    if fit is None and "fit" in coords and coords["fit"].ndim == 0 and int(coords["fit"]) in maps.fit.tolist():
-        fit = int(coords["fit"])
-    if fit is None and len(maps.maps) > 1:
-        raise ArgumentError(f"the model has {len(maps.maps)} fits, and a manifold belongs to one: pass fit=, one of {maps.fit.tolist()}.")
-    if fit is not None and fit not in maps.fit.tolist():
-        raise ArgumentError(f"fit must be one of {maps.fit.tolist()}, got {fit!r}.")
-    k = 0 if fit is None else maps.fit.tolist().index(fit)
-    map = maps.maps[k]
-    if map is None:
-        raise ArgumentError(f"fit {fit} has diverged: its parameters are not finite, so it has no saddles. Choose another one.")
-    return map, int(maps.fit[k])
 
 
 def grow(

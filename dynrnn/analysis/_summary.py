@@ -33,7 +33,8 @@ def summary(groups: Mapping[str, xr.Dataset]) -> str:
 
 def _events(row: xr.Dataset) -> str:
     kinds = row.kind.values[: int(row.n_events)]
-    return f"{_counted(kinds)}" if len(kinds) else "no object is born, dies, or changes stability"
+    text = f"{_counted(kinds)}" if len(kinds) else "no object is born, dies, or changes stability"
+    return text + ("" if bool(row.complete) else "; of what was found, which may not be all")
 
 
 def _counted(kinds: np.ndarray) -> str:
@@ -43,8 +44,12 @@ def _counted(kinds: np.ndarray) -> str:
 
 def _fixed_points(row: xr.Dataset) -> str:
     real = (row.valid & ~row.virtual).values
+    other = real & (row.kind.values != "fixed point") & (str(row.method.item()) == "smooth")      # slow points, and states of continua
+    real &= ~other
     text = f"{int(row.n_fixed_points)}" + (f" ({_counted(row.stability.values[real])})" if real.any() else "")
-    text += "; these are all" if bool(row.complete) else f"; perhaps not all: about {float(row.n_unseen):.3g} unseen"
+    text += f" and {_counted(row.kind.values[other])}" if other.any() else ""
+    estimate = f": about {float(row.n_unseen):.3g} unseen" if np.isfinite(row.n_unseen) else ""
+    text += "; these are all" if bool(row.complete) else "; perhaps not all" + estimate
     if np.isfinite(row.degree):
         text += f"; indices add up to {int(row.index_sum)}, as they must" if row.index_sum == row.degree else (
             f"; indices add up to {int(row.index_sum)}, but must to {int(row.degree)}"
@@ -67,5 +72,6 @@ def _code(row: xr.Dataset, entropies: xr.Dataset | None) -> str:
     text = f"{int(row.n_symbols)} regions visited"
     if entropies is not None and np.isfinite(entropies.h_mu):
         text += f"; metric entropy {float(entropies.h_mu):.4f} +- {float(entropies.h_mu_standard_error):.4f}"
+        text += "" if bool(entropies.converged) else " (still falling with the words' length)"
         text += f", topological {float(entropies.h_top):.4f} nat a step"
     return text

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynrnn.analysis._manifolds import grow, one_map
+from dynrnn.analysis._manifolds import grow
+from dynrnn.analysis.piecewise.canonical import one_map
 from dynrnn.analysis.piecewise.fates import UNCLEAR, branch_starts, label
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.piecewise.preimages import MAX_UNITS

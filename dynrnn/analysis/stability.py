@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float
 
 TOLERANCE = 1e-6                          # of | |mu| - 1 |, beyond what rounding makes of an eigenvalue that is not defective
 SINK, SOURCE, SADDLE, NON_HYPERBOLIC, NONE = "sink", "source", "saddle", "non-hyperbolic", ""
@@ -32,12 +32,13 @@ def stability_class(multiplier: Complex[np.ndarray, "*batch M"], tolerance: floa
     return out
 
 
-def describe(multiplier: xr.DataArray, dt: float = 1.0, tolerance: float = TOLERANCE) -> xr.Dataset:
+def describe(multiplier: xr.DataArray, dt: float = 1.0, tolerance: float = TOLERANCE, border: Bool[np.ndarray, "*batch"] | None = None) -> xr.Dataset:
     """Variables that go beside multipliers of a map sampled every ``dt``; multiplier (..., mode), of the whole period for a cycle.
 
     stability as above; n_unstable: multipliers outside the unit circle, beyond the tolerance; spiral: the leading one is not real; flip: it is negative;
     time_constant = -dt / ln|mu| (negative where it grows, inf at 1, 0 at mu = 0) and frequency = |arg mu| / (2 pi dt), each (..., mode); all are what the
-    rows' padding makes of NaN: "", 0, False and NaN.
+    rows' padding makes of NaN: "", 0, False and NaN. border: rows on a switching plane, whose multipliers are those of one side and do not decide:
+    they are non-hyperbolic, and their other variables are of that side.
     """
     mu: Complex[np.ndarray, "*batch M"] = np.asarray(multiplier.values, dtype=np.complex128)
     dims = multiplier.dims
@@ -49,6 +50,8 @@ def describe(multiplier: xr.DataArray, dt: float = 1.0, tolerance: float = TOLER
         time_constant = np.where(size == 0, 0.0, -dt / np.log(size))
     time_constant = np.where(np.isnan(mu), np.nan, np.where(size == 1, np.inf, time_constant))
     kinds = stability_class(mu, tolerance)
+    if border is not None:
+        kinds[border] = NON_HYPERBOLIC
     kinds[~valid] = NONE
     return xr.Dataset(
         {

@@ -30,6 +30,8 @@ def save(model: Any, path: str | os.PathLike[str]) -> Path:
 def load(path: str | os.PathLike[str]) -> AdditiveModel:
     """The model that ``save`` wrote, equal to the last bit. FileFormatError if anything is damaged, foreign or missing; nothing of the file is run.
 
+    Parameters of some fits may be NaN while others are finite: a fit that has diverged does not take the ensemble with it, and has a status in every analysis.
+
     >>> import tempfile, torch
     >>> from dynrnn.models import ALRNN
     >>> model = ALRNN(observed_dim=3, latent_dim=5, n_relu=1, random_state=0)
@@ -49,9 +51,11 @@ def load(path: str | os.PathLike[str]) -> AdditiveModel:
     wrong = sorted(set(state) ^ set(tensors)) or sorted(k for k in state if state[k].shape != tensors[k].shape)
     if wrong:
         raise FileFormatError(f"{path}: tensors {', '.join(wrong)} do not fit the configuration of a {family} model.")
-    bad = sorted(k for k, v in tensors.items() if v.is_floating_point() and not bool(torch.isfinite(v).all()))
+    trained = {name for name, _ in model.named_parameters()}
+    finite = {k: torch.isfinite(v).reshape(len(v), -1).all(1) for k, v in tensors.items() if v.is_floating_point()}
+    bad = sorted(k for k, v in finite.items() if not bool(v.any() if k in trained else v.all()))
     if bad:
-        raise FileFormatError(f"{path}: {', '.join(bad)} hold NaN or inf.")
+        raise FileFormatError(f"{path}: {', '.join(bad)} hold NaN or inf in every fit, or where no fit may. Take an earlier checkpoint, or fit again.")
     model.load_state_dict(tensors)
     model.recording_info = dict(config.get("recording") or {})
     return model

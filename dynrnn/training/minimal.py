@@ -37,7 +37,8 @@ def minimal_code(
 
     Returns a Dataset over n_relu and fit: ``d_stsp``, ``d_hellinger`` (from the test's first sample), ``n_symbols`` (regions that hold at least
     a thousandth of the run), ``status`` of the training; ``median`` and its ``standard_error`` (from the median absolute deviation, as of
-    normal numbers) over the fits; and ``minimal`` (): the smallest P whose median d_stsp lies within one standard error of the best median.
+    normal numbers) over the fits; and ``minimal`` (): the smallest P whose median d_stsp lies within one standard error of the best median, of
+    those that are finite (a run that diverges scores infinity); -1 where none is, and ``minimal_status`` says so.
 
     Cost: that of len(n_relu) n_fits fits. It fails where the fits do: look at the spread before you believe ``minimal``.
     """
@@ -60,8 +61,7 @@ def minimal_code(
     median = np.median(d_stsp, 1)
     spread = np.median(np.abs(d_stsp - median[:, None]), 1)
     error = 1.2533 * 1.4826 * spread / np.sqrt(n_fits)                              # of a median, sd taken from the median absolute deviation
-    best = int(np.argmin(median))
-    minimal = given[int(np.argmax(median <= median[best] + error[best]))]
+    minimal, said = fewest(given, median, error)
     return xr.Dataset(
         {
             "d_stsp": (dims, d_stsp, {"units": "nat", "preset": preset}),
@@ -70,10 +70,25 @@ def minimal_code(
             "status": (dims, status),
             "median": ("n_relu", median, {"long_name": "median of d_stsp over the fits", "units": "nat"}),
             "standard_error": ("n_relu", error, {"long_name": "of that median", "units": "nat"}),
-            "minimal": ((), minimal, {"long_name": "smallest P within a standard error of the best", "units": "1"}),
+            "minimal": ((), minimal, {"long_name": "smallest P within a standard error of the best, -1 where none can be told", "units": "1"}),
+            "minimal_status": ((), said, {"long_name": "what minimal rests on"}),
         },
         coords={"n_relu": given, "fit": np.arange(n_fits)},
     )
+
+
+def fewest(n_relu: Sequence[int], median: np.ndarray, error: np.ndarray) -> tuple[int, str]:
+    """The smallest of ``n_relu`` (rising) whose median is within the best one's standard error of it, -1 if no median is finite; and what that rests on.
+
+    >>> fewest([0, 1, 2], np.array([np.inf, 1.05, 1.0]), np.array([np.nan, 0.1, 0.1]))
+    (1, 'judged by 2 of 3')
+    """
+    finite = np.isfinite(median)
+    if not finite.any():
+        return -1, "most runs of every number of relu units diverge: nothing to judge by"
+    best = int(np.argmin(np.where(finite, median, np.inf)))
+    allowed = median[best] + (error[best] if np.isfinite(error[best]) else 0.0)
+    return int(n_relu[int(np.argmax(finite & (median <= allowed)))]), f"judged by {int(finite.sum())} of {len(median)}"
 
 
 def _symbols(model: ALRNN, latent: np.ndarray) -> np.ndarray:

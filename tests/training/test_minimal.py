@@ -5,6 +5,7 @@ import pytest
 
 import dynrnn as dr
 from dynrnn.training import minimal_code
+from dynrnn.training.minimal import fewest
 
 
 def test_scores_and_symbols_of_every_number_of_units():
@@ -20,6 +21,16 @@ def test_scores_and_symbols_of_every_number_of_units():
     assert (found.status == "finished").all()
     assert int(found.minimal) in (0, 2)
     np.testing.assert_allclose(found["median"], np.median(found.d_stsp, 1))
+
+
+def test_nothing_is_minimal_where_everything_diverges():
+    """Infinity lies within infinity of infinity, and says nothing."""
+    inf, nan = np.inf, np.nan
+    number, said = fewest([0, 1, 2], np.array([inf, inf, inf]), np.array([nan, nan, nan]))
+    assert number == -1
+    assert "diverge" in said
+    assert fewest([0, 1, 2], np.array([inf, 3.0, 2.0]), np.array([nan, 0.5, inf]))[0] == 2
+    assert fewest([0, 1, 2], np.array([nan, 2.1, 2.0]), np.array([nan, 0.5, 0.2]))[0] == 1
 
 
 def test_bad_arguments():

@@ -16,7 +16,7 @@ from dynrnn.analysis.piecewise.candidates import Candidates
 from dynrnn.analysis.piecewise.elimination import keep_nearest, solve_two
 from dynrnn.analysis.piecewise.reduced import Reduced
 
-LOOSE = 1e-8                              # of the largest distance: how far on the wrong side a solution may lie to be looked at again in full
+LOOSE = 1e-8                              # of the state's size: how far on the wrong side a solution may lie to be looked at again in full
 CHUNK = 2**17                             # words of one compiled call; Python hears an interrupt in between
 ROOM = 4096                               # words kept by one call, which returns early when it is full
 
@@ -36,7 +36,10 @@ def enumerate_words(reduced: Reduced, n_virtual: int = 0) -> Candidates:
     total, start = n_words(H), 0
     while start < total and not found.full:
         counts = np.zeros(3, np.int64)                                              # real, singular, sum of signs at infinity
-        start = _search(S, r, at_infinity, start, min(start + CHUNK, total), LOOSE, real, singular, possible, distance, virtual, hashes, counts)
+        start = _search(
+            S, r, at_infinity, start, min(start + CHUNK, total), LOOSE, reduced.size, reduced.reach,
+            real, singular, possible, distance, virtual, hashes, counts,
+        )
         found.add(_bits(real[: counts[0]], H))
         found.add_singular(_bits(singular[: counts[1]], H), possible[: counts[1]])
         found.degree += int(counts[2]) * reduced.sign
@@ -51,14 +54,11 @@ def _bits(codes: np.ndarray, H: int) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _search(S, r, at_infinity, start, stop, loose, real, singular, possible, distance, virtual, hashes, counts):
+def _search(S, r, at_infinity, start, stop, loose, size, reach, real, singular, possible, distance, virtual, hashes, counts):
     H = len(r)
     a, b = np.empty((H, H)), np.empty((H, 2))
     on, off = np.empty(H, np.int64), np.empty(H, np.int64)
     furthest = 0
-    smallest = 0.0
-    for i in range(H):
-        smallest = max(smallest, abs(r[i]))
     for code in range(start, stop):
         if counts[0] == len(real) or counts[1] == len(singular):
             return code
@@ -80,11 +80,11 @@ def _search(S, r, at_infinity, start, stop, loose, real, singular, possible, dis
             singular[counts[1]], possible[counts[1]] = code, has_solution
             counts[1] += 1
             continue
-        scale, worst = smallest, 0.0
+        largest, worst = 0.0, 0.0
         for i in range(k):
-            scale = max(scale, abs(b[i, 0]))
+            largest = max(largest, abs(b[i, 0]))
             worst = max(worst, -b[i, 0])
-        near = loose * scale
+        near = loose * (size + (1.0 + reach) * largest)
         bound = near
         if len(distance) and distance[furthest] > near:
             bound = distance[furthest]

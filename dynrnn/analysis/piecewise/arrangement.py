@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import itertools
 from math import comb
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import numpy as np
 from numba import njit
 
-from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
+from dynrnn.analysis.piecewise.canonical import one_map
 from dynrnn.analysis.piecewise.reduced import Reduced, reduce
 from dynrnn.errors import ArgumentError
 
@@ -69,17 +69,19 @@ def lines(reduced: Reduced, draw: int):
         yield tight, point @ rows.T + o, slope
 
 
-def count_regions(map: PiecewiseLinearMap, *, limit: int = 10**8) -> int:
-    """How many regions the switching planes of ``map`` make, in general position (planes that meet in more than r at a point are moved apart).
+def count_regions(model: Any, *, limit: int = 10**8, inputs: Any = None, fit: int | None = None) -> int:
+    """How many regions the switching planes make, in general position (planes that meet in more than r at a point are moved apart).
+
+    model, inputs: what ``canonical`` takes; fit: which of several.
 
     Counted, not computed: distinct 128-bit hashes of the words met (Zobrist 1970), so wrong with a chance of some n^2 / 2^128. limit: the
     largest number of regions met, repeated ones included. Cost O(C(H, r-1) H 2^(r-1)), memory 32 bytes a region.
 
     >>> rng = np.random.default_rng(0)
-    >>> count_regions(PiecewiseLinearMap(np.zeros(2), np.ones((2, 10)), rng.standard_normal((10, 2)), np.zeros(2), rng.standard_normal(10)))
+    >>> count_regions((np.zeros(2), np.ones((2, 10)), rng.standard_normal((10, 2)), np.zeros(2), rng.standard_normal(10)))
     56
     """
-    reduced = reduce(map)
+    reduced = reduce(one_map(model, inputs, fit)[0])
     H, r = reduced.n_units, reduced.rank
     if r >= H:
         return 2**H

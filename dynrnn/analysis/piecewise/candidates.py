@@ -45,10 +45,3 @@ class Candidates:
     def set_virtual(self, words: np.ndarray, distance: np.ndarray) -> None:
         """Nearest first."""
         self.virtual = [words[i].copy() for i in np.argsort(distance, kind="stable") if np.isfinite(distance[i])]
-
-    def merge(self, other: Candidates) -> None:
-        """Words of a second enumeration of the same map."""
-        self.real |= other.real
-        self.singular |= other.singular
-        self.n_candidates += other.n_candidates
-        self.full |= other.full

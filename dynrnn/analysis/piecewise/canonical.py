@@ -19,10 +19,13 @@ ANALYSED, NOT_FINITE = "analysed", "parameters not finite"
 
 @dataclass(frozen=True)
 class Maps:
-    """The maps of all fits: None where a fit's parameters are not finite; ``dt`` is the sampling step of the model's data (1 for a bare map)."""
+    """The maps of all fits: None where a fit's parameters are not finite; ``dt`` is the sampling step of the model's data (1 for a bare map).
+
+    latent_dim: of the model, though all its fits have diverged; of maps of different sizes the largest."""
 
     maps: tuple[PiecewiseLinearMap | None, ...]
     fit: np.ndarray
+    latent_dim: int
     dt: float = 1.0
 
     @property
@@ -30,37 +33,74 @@ class Maps:
         """Per fit, what could be done."""
         return np.array([NOT_FINITE if map is None else ANALYSED for map in self.maps], dtype=object)
 
-    @property
-    def latent_dim(self) -> int:
-        return max((map.latent_dim for map in self.maps if map is not None), default=0)
 
-
-def canonical(thing: Any, inputs: Any = None) -> Maps:
+def canonical(thing: Any, inputs: Any = None, *, dim: int | None = None, otherwise: str = "") -> Maps:
     """``thing`` as piecewise-linear maps, one a fit.
 
     thing : a model or a run of piecewise-linear units; a ``PiecewiseLinearMap``; its arrays ``(A, W1, W2, h1, h2)``; or a list of such maps as
-        an ensemble. inputs : a constant input (K,) for models that take inputs, 0 by default.
+        an ensemble. inputs : a constant input (K,) for models that take inputs, 0 by default. dim : latent units that the caller expects.
+    otherwise : what else can be done with a model that has no regions.
 
     clipped units relu(v) - relu(v - h2) become two units each, a basis of n as many, with ``h2`` a threshold each.
-    ArgumentError for tanh units (use the smooth route), and for parameters that are not finite unless other fits stand beside.
+    ArgumentError for tanh units and plain callables, which have no regions, for ``inputs`` of a bare map or a wrong ``dim``, and for parameters
+    that are not finite unless other fits stand beside.
 
     >>> from dynrnn.models import ShallowPLRNN
     >>> canonical(ShallowPLRNN(2, 2, 10, clipped=True, random_state=0)).maps[0].n_units
     20
     """
+    bare = _bare_maps(thing)
+    found = _of_model(thing, inputs, otherwise) if bare is None else Maps(bare, np.arange(len(bare)), max(map.latent_dim for map in bare))
+    if bare is not None and inputs is not None:
+        raise ArgumentError("inputs are for models; a bare map has its constant input in its biases.")
+    check_dim(dim, found.latent_dim)
+    return found
+
+
+def check_dim(dim: int | None, latent_dim: int) -> None:
+    """ArgumentError where a caller gave ``dim`` for a system that has another one."""
+    if dim is not None and dim != latent_dim:
+        raise ArgumentError(f"dim = {dim!r}, but the system has {latent_dim} latent units. Leave dim out: it is for plain callables.")
+
+
+def one_map(thing: Any, inputs: Any = None, fit: int | None = None, point: Any = None) -> tuple[PiecewiseLinearMap, int]:
+    """The map of one fit and its label; ``point``, a row of a result, knows its fit."""
+    maps = canonical(thing, inputs)
+    coords = getattr(point, "coords", {})
+    if fit is None and "fit" in coords and coords["fit"].ndim == 0 and int(coords["fit"]) in maps.fit.tolist():
+        fit = int(coords["fit"])
+    if fit is None and len(maps.maps) > 1:
+        raise ArgumentError(f"the model has {len(maps.maps)} fits, and the result is of one: pass fit=, one of {maps.fit.tolist()}.")
+    if fit is not None and fit not in maps.fit.tolist():
+        raise ArgumentError(f"fit must be one of {maps.fit.tolist()}, got {fit!r}.")
+    k = 0 if fit is None else maps.fit.tolist().index(fit)
+    map = maps.maps[k]
+    if map is None:
+        raise ArgumentError(f"fit {maps.fit[k]} has diverged: its parameters are not finite, so it has no regions. Choose another one.")
+    return map, int(maps.fit[k])
+
+
+def _bare_maps(thing: Any) -> tuple[PiecewiseLinearMap, ...] | None:
+    """The maps that ``thing`` is, None for a model."""
     if isinstance(thing, PiecewiseLinearMap):
-        return Maps((thing,), np.arange(1))
+        return (thing,)
     if isinstance(thing, tuple) and len(thing) == 5 and not isinstance(thing[0], PiecewiseLinearMap):
-        return Maps((PiecewiseLinearMap(*thing),), np.arange(1))
+        return (PiecewiseLinearMap(*thing),)
     if isinstance(thing, (list, tuple)) and thing and all(isinstance(map, PiecewiseLinearMap) for map in thing):
-        return Maps(tuple(thing), np.arange(len(thing)))
+        return tuple(thing)
     if isinstance(thing, (list, tuple, np.ndarray)):
         raise ArgumentError("a bare piecewise-linear map is given by its five arrays (A, W1, W2, h1, h2), or as a PiecewiseLinearMap.")
+    return None
+
+
+def _of_model(thing: Any, inputs: Any, otherwise: str) -> Maps:
+    if not isinstance(getattr(thing, "model", thing), AdditiveModel) and (callable(thing) or callable(getattr(thing, "step", None))):
+        raise ArgumentError(f"a callable has no regions that could be gone through, which this analysis needs. {otherwise}".rstrip())
     model = model_of(thing)
     u = _constant_input(model, inputs)
     map = model.additive_map().to(torch.float64).written_out()
     if map.phi == "tanh":
-        raise ArgumentError(f"{model.family} has smooth units (tanh), so it has no regions; use the smooth route, fixed_points(..., route='smooth').")
+        raise ArgumentError(f"{model.family} has smooth units (tanh), so it has no regions, which this analysis needs. {otherwise}".rstrip())
     found = []
     for k in range(model.n_fits):
         arrays = {name: np.asarray(value[k].detach()) for name, value in map.tensors().items()}
@@ -68,7 +108,7 @@ def canonical(thing: Any, inputs: Any = None) -> Maps:
         if broken and model.n_fits == 1:
             raise ArgumentError(f"{broken[0]} of the model holds values that are not finite: the fit has diverged. Train it again, or load another checkpoint.")
         found.append(None if broken else _stacked(map, k, arrays, u))
-    return Maps(tuple(found), model.fit_number.numpy().copy(), float(model.recording_info.get("dt", 1.0)))
+    return Maps(tuple(found), model.fit_number.numpy().copy(), model.latent_dim, float(model.recording_info.get("dt", 1.0)))
 
 
 def _constant_input(model: AdditiveModel, inputs: Any) -> np.ndarray:

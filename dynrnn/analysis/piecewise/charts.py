@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.optimize import linprog
 
+from dynrnn.analysis.piecewise.ball import largest_ball
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.piecewise.preimages import Regions, singular_hits
 from dynrnn.analysis.piecewise.saddle import STABLE, UNSTABLE, Saddle
@@ -41,13 +42,6 @@ class Charts:
     pieces: list[Piece]
     stopped: list[str] = field(default_factory=list)
     facts: dict = field(default_factory=dict)
-
-
-def centre(G: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, float]:
-    """Centre and radius of the largest ball within ``G q <= g``; radius -1 where there is none."""
-    d = G.shape[1]
-    found = linprog(np.r_[np.zeros(d), -1.0], np.column_stack([G, np.linalg.norm(G, axis=1)]), g, bounds=[(None, None)] * d + [(0, None)])
-    return (found.x[:d], float(found.x[-1])) if found.status == 0 else (np.zeros(d), -1.0)
 
 
 def box(saddle: Saddle, V: np.ndarray, B: np.ndarray) -> float:
@@ -110,9 +104,10 @@ def split(map: PiecewiseLinearMap, piece: Piece, thin: float) -> list[Piece]:
                 if len(sides) > 1:
                     sign = -1.0 if side else 1.0
                     child.G, child.g = np.vstack([part.G, sign * slopes[i]]), np.append(part.g, -sign * values[i])
-                    child.centre, child.radius = centre(child.G, child.g)
-                    if child.radius <= thin:
+                    ball = largest_ball(child.G, child.g, most=None)
+                    if ball is None or ball[1] <= thin:
                         continue
+                    child.centre, child.radius = ball
                 cut.append(child)
         parts = cut
     return parts
@@ -139,9 +134,9 @@ def stable_charts(saddle: Saddle, regions: Regions, n_iterations: int, max_piece
                 sign = np.where(regions.words[r], -1.0, 1.0)
                 G = np.vstack([piece.G, sign[:, None] * (map.W2 @ chart)])
                 g = np.append(piece.g, -sign * (map.W2 @ base + map.h2))
-                middle, radius = centre(G, g)
-                if radius > thin:
-                    new.append(Piece(base, chart, G, g, n, piece.phase, regions.words[r], middle, radius))
+                ball = largest_ball(G, g, most=None)
+                if ball is not None and ball[1] > thin:
+                    new.append(Piece(base, chart, G, g, n, piece.phase, regions.words[r], *ball))
             if len(out) + len(new) > max_pieces:
                 stopped.append("max_vertices")
                 return Charts(out, stopped, {"n_singular": int(singular)})

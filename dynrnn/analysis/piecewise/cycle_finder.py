@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dynrnn.analysis.chao import unseen as unseen_of
 from dynrnn.analysis.piecewise.admissible import TooMany, admissible_words
 from dynrnn.analysis.piecewise.canonical import ANALYSED
 from dynrnn.analysis.piecewise.cycle_list import CycleList
-from dynrnn.analysis.piecewise.cycle_search import n_unseen, random_starts, walk_words
+from dynrnn.analysis.piecewise.cycle_search import random_starts, walk_words
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.piecewise.words import bits_of, lyndon_words, n_lyndon
 from dynrnn.errors import ArgumentError
 
-ALL, PRUNED, SEARCH = "all", "pruned", "search"
-ROUTES = (ALL, PRUNED, SEARCH)
+ALL, PRUNED, SEARCH, SMOOTH = "all", "pruned", "search", "smooth"
+ROUTES = (ALL, PRUNED, SEARCH, SMOOTH)
 WORK = 2e10                               # multiplications that every word may cost before the automatic route searches instead
 
 
@@ -37,7 +38,8 @@ class Finding:
 
     cycles: CycleList
     complete: np.ndarray
-    unseen: np.ndarray
+    unseen: np.ndarray                    # NaN where nothing is known
+    n_continua: np.ndarray
     status: str = ANALYSED
 
 
@@ -52,30 +54,34 @@ def find_cycles(map: PiecewiseLinearMap, how: Settings, orbits: Sequence[np.ndar
         try:
             for level, words in enumerate(admissible_words(map, max(how.periods), how.limit), 1):
                 if level in complete:
-                    complete[level] = cycles.add(words)
+                    cycles.add(words)
+                    complete[level] = True
         except TooMany:
             if how.route == PRUNED:
                 notes.append(f"stopped at period {level + 1}: more than {how.limit:,} admissible words")
     elif how.route != SEARCH:
         for k in how.periods:
             if how.route == ALL or _affordable(map, k, how.limit):
-                complete[k] = cycles.add(bits_of(lyndon_words(2**map.n_units, k), map.n_units))
+                cycles.add(bits_of(lyndon_words(2**map.n_units, k), map.n_units))
+                complete[k] = True
     for k in how.periods:
-        if complete[k] and cycles.surrounded(k):
-            complete[k] = False
-            notes.append(f"a continuum of cycles of period {k}")
-    unseen = dict.fromkeys(how.periods, 0.0)
+        complete[k] &= not cycles.n_continua(k) and not cycles.unexamined[k]
+    unseen = {k: 0.0 if complete[k] else np.nan for k in how.periods}
+    searched = []
     for k in how.periods:
         if complete[k] or how.route in (ALL, PRUNED):
             continue
         rng = np.random.default_rng(np.random.SeedSequence(how.random_state, spawn_key=(fit, k)))
         words, moves = walk_words(map, _starts(map, k, how, orbits, rng))
         cycles.add(words[moves > 0], count=True)
-    for k in how.periods:
-        if not complete[k]:
-            unseen[k] = n_unseen(cycles.hits(k))
+        searched.append(k)
+    for k in searched:                                                              # a search for one period may hit cycles of another
+        unseen[k] = unseen_of(cycles.hits(k))
+    continua = {k: cycles.n_continua(k) for k in how.periods}
+    notes += [f"a continuum of cycles of period {k}" for k in how.periods if continua[k]]
+    notes += [f"{n:,} words of period {k} without an isolated cycle were not examined for a continuum" for k, n in sorted(cycles.unexamined.items()) if n]
     status = "; ".join([ANALYSED, *notes])
-    return Finding(cycles, np.array(list(complete.values())), np.array(list(unseen.values())), status)
+    return Finding(cycles, np.array(list(complete.values())), np.array(list(unseen.values())), np.array(list(continua.values())), status)
 
 
 def check_all_words(map: PiecewiseLinearMap, how: Settings) -> None:

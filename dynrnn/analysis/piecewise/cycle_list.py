@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,10 +41,11 @@ class CycleList:
     virtual: bool = False                 # whether solutions outside their regions are kept too
     found: dict[Key, Cycle] = field(default_factory=dict)
     apart: dict[Key, Cycle] = field(default_factory=dict)
+    continua: set[Key] = field(default_factory=set)                                 # words that have cycles, but none that is isolated
+    unexamined: Counter[int] = field(default_factory=Counter)                       # by length, words that may have such
 
-    def add(self, words: Bool[np.ndarray, "n k H"], count: bool = False) -> bool:
-        """Judge words of one length; ``count`` their hits. Returns whether every other cycle with such a word is excluded, which fails for a continuum."""
-        excluded = True
+    def add(self, words: Bool[np.ndarray, "n k H"], count: bool = False) -> None:
+        """Judge words of one length; ``count`` their hits."""
         for block in np.array_split(words, max(1, len(words) * words.shape[1] // 100_000)):
             z, ratio = solve_words(self.map, block)
             real = ratio > 0
@@ -51,22 +53,18 @@ class CycleList:
             self._store(block[near], count)
             if self.virtual:
                 self._store_virtual(block[real & ~near])
-            single = np.flatnonzero(~real)
-            excluded &= len(single) <= MOST_TESTED and not any(holds_continuum(self.map, block[b]) for b in single)
-        return bool(excluded)
+            single = block[~real]
+            self.continua |= {key_of(word)[0] for word in single[:MOST_TESTED] if holds_continuum(self.map, word)}
+            self.unexamined[words.shape[1]] += max(0, len(single) - MOST_TESTED)
 
     def _inside(self, z: Float[np.ndarray, "n k M"], words: Bool[np.ndarray, "n k H"], tolerance: float) -> Bool[np.ndarray, " n"]:
-        y, terms = self._preactivations(np.nan_to_num(z))
+        y, terms = self.map.preactivations(np.nan_to_num(z))
         return np.asarray(np.where(words, y > -tolerance * terms, y <= tolerance * terms).all((1, 2)))
-
-    def _preactivations(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        map = self.map
-        return z @ map.W2.T + map.h2, np.abs(z) @ np.abs(map.W2.T) + np.abs(map.h2)
 
     def _store(self, words: np.ndarray, count: bool) -> None:
         z, ratio = solve_words(self.map, words, refine=True)
         inside = (ratio > 0) & self._inside(z, words, BORDER)
-        y, terms = self._preactivations(z[inside])
+        y, terms = self.map.preactivations(z[inside])
         for points, word in zip(z[inside], y > BORDER * terms, strict=True):        # on a plane a unit is off
             self._put(self.found, points, word, False, count)
         if self.virtual:
@@ -81,27 +79,27 @@ class CycleList:
             self._put(self.apart, points, word, True, False)
 
     def _put(self, where: dict[Key, Cycle], points: np.ndarray, word: np.ndarray, virtual: bool, count: bool) -> None:
-        symbols = symbols_of(word)
-        period = minimal_period(symbols)
-        if period not in self.periods:
+        key, turned = key_of(word)
+        if key[0] not in self.periods:
             return
-        first = smallest_rotation(symbols[:period])
-        turned = [(first + t) % period for t in range(period)]
-        key = (period, tuple(symbols[t] for t in turned))
         if key not in where:
             z, ratio = solve_words(self.map, word[turned][None], refine=True)       # the same to the last bit whichever rotation was found
             spectrum = product_eigenvalues(self.map.jacobians(word[turned]))
             where[key] = Cycle(z[0] if ratio[0] > 0 else points[turned], word[turned], *spectrum, virtual)
         where[key].hits += count
 
-    def surrounded(self, period: int) -> bool:
-        """Whether a shorter cycle has a multiplier that is a root of 1, so that cycles of this period with its word surround it."""
+    def n_continua(self, period: int) -> int:
+        """Words of this period without an isolated cycle that have some, and shorter cycles that are surrounded by cycles of this period."""
+        return sum(p == period for p, _ in self.continua) + self._surrounded(period)
+
+    def _surrounded(self, period: int) -> int:
+        """Shorter cycles with a multiplier that is a root of 1, so that cycles of this period with their word surround them."""
+        count = 0
         for (p, _), cycle in self.found.items():
             turn = cycle.angle * (period // p)
             root = (np.abs(cycle.log_modulus) < ROOT) & (np.abs(np.remainder(turn + np.pi, 2 * np.pi) - np.pi) < ROOT) & (np.abs(cycle.angle) > ROOT)
-            if p < period and period % p == 0 and root.any():
-                return True
-        return False
+            count += bool(p < period and period % p == 0 and root.any())
+        return count
 
     def hits(self, period: int) -> np.ndarray:
         return np.array([cycle.hits for (p, _), cycle in self.found.items() if p == period], np.int64)
@@ -109,6 +107,15 @@ class CycleList:
     def rows(self) -> list[Cycle]:
         """By period and word; virtual ones after all real ones."""
         return [part[key] for part in (self.found, self.apart) for key in sorted(part)]
+
+
+def key_of(word: Bool[np.ndarray, "k H"]) -> tuple[Key, list[int]]:
+    """The key of a cycle's word, and which phases it takes in which order."""
+    symbols = symbols_of(word)
+    period = minimal_period(symbols)
+    first = smallest_rotation(symbols[:period])
+    turned = [(first + t) % period for t in range(period)]
+    return (period, tuple(symbols[t] for t in turned)), turned
 
 
 def holds_continuum(map: PiecewiseLinearMap, word: Bool[np.ndarray, "k H"]) -> bool:

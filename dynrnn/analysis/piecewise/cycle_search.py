@@ -49,13 +49,3 @@ def random_starts(map: PiecewiseLinearMap, k: int, n: int, rng: np.random.Genera
             z = np.where(np.isfinite(z) & (np.abs(z) < 1e100), z, 0.0)
     order = rng.permutation(n)
     return np.concatenate([drawn, free])[order]
-
-
-def n_unseen(hits: np.ndarray) -> float:
-    """Objects of a search that were not hit, by how many were hit once and twice (Chao 1984, bias-corrected); hits (objects,).
-
-    >>> n_unseen(np.array([1, 1, 1, 2, 5]))
-    1.5
-    """
-    once, twice = (hits == 1).sum(), (hits == 2).sum()
-    return float(once * (once - 1) / (2 * (twice + 1)))

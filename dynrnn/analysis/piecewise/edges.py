@@ -33,7 +33,8 @@ def enumerate_arrangement(reduced: Reduced, n_virtual: int = 0, draw: int = 0) -
         while at < len(tight) and not found.full:
             counts = np.zeros(4, np.int64)                                          # real, singular, at infinity, candidates
             at = _walk(
-                reduced.B0, reduced.G, reduced.U, reduced.o, reduced.g, reduced.shift, tight, start, slope, at, PARALLEL, LOOSE, keys,
+                reduced.B0, reduced.G, reduced.U, reduced.o, reduced.g, reduced.shift, tight, start, slope, at,
+                PARALLEL, LOOSE, reduced.size, reduced.reach, keys,
                 real, singular, possible, infinite, signs, distance, virtual, hashes, counts, np.empty((n, n)), np.empty((n, 2)),
             )
             found.add(real[: counts[0]])
@@ -60,7 +61,7 @@ def _flip(B, b, G, U, o, i, side, n):
 @njit(cache=True, nogil=True)
 @no_type_check
 def _walk(
-    B0, G, U, o, g, shift, tight, start, slope, at, parallel, loose, keys,
+    B0, G, U, o, g, shift, tight, start, slope, at, parallel, loose, state, reach, keys,
     real, singular, possible, infinite, signs, distance, virtual, hashes, counts, a, rhs,
 ):
     """Lines ``at``, at + 1, ... until the buffers might not hold another line; returns the next line."""
@@ -116,7 +117,7 @@ def _walk(
                     for p in range(n):
                         y += U[i, p] * rhs[p, 0]
                     beyond = -y if word[i] else y
-                    if beyond > loose * (scale * size[i] + abs(o[i])):
+                    if beyond > loose * (state + scale * (size[i] + reach) + abs(o[i])):
                         real_one = False
                         worst = max(worst, beyond)
                         if len(distance) == 0 or worst >= distance[furthest]:

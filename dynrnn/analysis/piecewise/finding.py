@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dynrnn.analysis.chao import unseen
 from dynrnn.analysis.piecewise.arrangement import MOVED, length_scale
 from dynrnn.analysis.piecewise.candidates import Candidates
 from dynrnn.analysis.piecewise.canonical import ANALYSED
@@ -14,7 +15,7 @@ from dynrnn.analysis.piecewise.degree import border_index, bounded_degree, enume
 from dynrnn.analysis.piecewise.enumeration import ARRANGEMENT, enumerate_regions
 from dynrnn.analysis.piecewise.point import POINT, FixedPoint, examine, region_exists
 from dynrnn.analysis.piecewise.reduced import Reduced
-from dynrnn.analysis.piecewise.search import search_words, unseen
+from dynrnn.analysis.piecewise.search import search_words
 
 SEARCH = "search"
 SPARE = 4                                 # times as many virtual candidates where some may belong to no region
@@ -74,9 +75,9 @@ def find(reduced: Reduced, route: str, n_virtual: int, n_starts: int, rng: np.ra
     if not complete:
         objects = Counter()
         for word, n in hits.items():
-            objects[key_of.get(word, b"")] += n
-        objects.pop(b"", None)
-        n_unseen = max(unseen(objects), abs(degree - total) if counted else 0.0)
+            if word in key_of:
+                objects[key_of[word]] += n
+        n_unseen = float(np.fmax(unseen(np.array(list(objects.values()), np.int64)), abs(degree - total) if counted else np.nan))
     virtual = (examine(reduced.map, reduced.full_words(word), tolerance, virtual=True) for word in found.virtual)
     kept = [point for point in virtual if point is not None and (every_word or region_exists(reduced.map, point.word))][:n_virtual]
     return Found([*points, *kept], complete, route, found.n_candidates, degree, n_unseen, resolution, status)

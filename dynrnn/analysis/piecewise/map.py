@@ -65,6 +65,14 @@ class PiecewiseLinearMap:
         """Units H of the canonical form: switching planes."""
         return len(self.h2)
 
+    def preactivations(self, z: Float[np.ndarray, "*batch M"]) -> tuple[Float[np.ndarray, "*batch H"], Float[np.ndarray, "*batch H"]]:
+        """``W2 z + h2``, and the size of what each is the sum of, to which rounding is relative.
+
+        A coordinate is as exact as the largest one it was computed from, so a state's whole size counts: x = 1e-17 beside y = 1 is on the plane x = 0.
+        """
+        size = np.abs(z).max(-1, keepdims=True, initial=0)
+        return z @ self.W2.T + self.h2, size * np.abs(self.W2).sum(1) + np.abs(self.h2)
+
     def words(self, z: Float[np.ndarray, "*batch M"]) -> Bool[np.ndarray, "*batch H"]:
         """Which units are on."""
         return z @ self.W2.T + self.h2 > 0

@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
+from dynrnn.analysis.piecewise.cycle_solver import solve_words
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
+from dynrnn.analysis.piecewise.multipliers import product_eigenvalues
 
 CROSSING, STABILITY, COLLISION, ESCAPE = "border crossing", "stability change", "border collision", "escape"
+LARGEST_PRODUCT = 1e8                     # of a product: an eigenvalue near 1 then still has 8 digits
 BESIDE = 1e-7                             # so far beside a border collision, in parts of the path, is looked which side an object exists on
 
 
@@ -31,25 +34,27 @@ def between(first: PiecewiseLinearMap, second: PiecewiseLinearMap, s: float) -> 
     return replace(first, **mix)
 
 
-def orbit_of(map: PiecewiseLinearMap, words: Bool[np.ndarray, "k H"]) -> tuple[Float[np.ndarray, "k M"], Float[np.ndarray, "M M"]]:
-    """The points that the affine pieces of the words cycle through, and the product of their Jacobians; NaN where it is singular. O(k M^3)."""
-    J, c = map.jacobians(words), map.offsets(words)
-    M = map.latent_dim
-    product, shift = np.eye(M), np.zeros(M)
-    for k in range(len(words)):
-        product, shift = J[k] @ product, J[k] @ shift + c[k]
-    try:
-        z = [np.linalg.solve(np.eye(M) - product, shift)]
-    except np.linalg.LinAlgError:
-        return np.full((len(words), M), np.nan), product
-    for k in range(len(words) - 1):
-        z.append(J[k] @ z[-1] + c[k])
-    return np.array(z), product
+def orbit_of(map: PiecewiseLinearMap, words: Bool[np.ndarray, "k H"]) -> Float[np.ndarray, "k M"]:
+    """The points that the affine pieces of the words cycle through; NaN where they are not isolated. O(k M^3)."""
+    return solve_words(map, words[None])[0][0]
+
+
+def outside(map: PiecewiseLinearMap, words: Bool[np.ndarray, "k H"]) -> tuple[int, int]:
+    """Multipliers outside the unit circle, and those of them that are real and positive, whose number's parity is the index."""
+    J = map.jacobians(words)
+    product = J[0]
+    for factor in J[1:]:
+        product = factor @ product
+        if not np.abs(product).max() <= LARGEST_PRODUCT:                            # its small eigenvalues would be rounding of the large ones
+            log, angle = product_eigenvalues(J)
+            return int((log > 0).sum()), int(((log > 0) & (angle == 0)).sum())
+    mu = np.linalg.eigvals(product)
+    return int((np.abs(mu) > 1).sum()), int(((np.imag(mu) == 0) & (np.real(mu) > 1)).sum())
 
 
 def signed_margins(map: PiecewiseLinearMap, words: Bool[np.ndarray, "k H"]) -> Float[np.ndarray, "k H"]:
     """Distances of the points to all switching planes, negative on the wrong side of the word: the object is real where all are positive."""
-    z, _ = orbit_of(map, words)
+    z = orbit_of(map, words)
     length = np.linalg.norm(map.W2, axis=1)
     return np.where(words, 1.0, -1.0) * (z @ map.W2.T + map.h2) / np.where(length > 0, length, 1.0)
 
@@ -70,14 +75,14 @@ class _Walk:
     def real(self, s: float) -> bool:
         return bool((signed_margins(self.map(s), self.words) > 0).all())
 
-    def index(self, s: float) -> float:
-        return float(np.sign(np.linalg.det(np.eye(self.first.latent_dim) - orbit_of(self.map(s), self.words)[1])))
+    def index(self, s: float) -> int:
+        return (-1) ** outside(self.map(s), self.words)[1]
 
     def n_unstable(self, s: float) -> int:
         return n_unstable(self.map(s), self.words)
 
     def record(self, s: float, kind: str, words: np.ndarray | None, counts: tuple[int, int]) -> None:
-        self.events.append(Step(s, kind, orbit_of(self.map(s), self.words)[0][0], words, counts))
+        self.events.append(Step(s, kind, orbit_of(self.map(s), self.words)[0], words, counts))
 
     def across(self, beyond: float) -> np.ndarray:
         """The words on the other side of the border that the object is past."""
@@ -89,7 +94,7 @@ class _Walk:
 
 def n_unstable(map: PiecewiseLinearMap, words: Bool[np.ndarray, "k H"]) -> int:
     """Multipliers outside the unit circle, of the object with these words."""
-    return int((np.abs(np.linalg.eigvals(orbit_of(map, words)[1])) > 1).sum())
+    return outside(map, words)[0]
 
 
 def follow(

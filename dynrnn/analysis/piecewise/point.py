@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linprog
 
+from dynrnn.analysis.piecewise.ball import largest_ball
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 
 SINGULAR = 1e-12                          # of the largest singular value of I - J, or of 1
@@ -57,8 +57,8 @@ def examine(map: PiecewiseLinearMap, word: np.ndarray, tolerance: float = TOLERA
         length = np.linalg.norm(map.W2, axis=1)
         outside = (np.abs(y) / np.where(length == 0, 1, length))[wrong].max()
         return FixedPoint(z, word, index, -float(outside), float(np.abs(_residual(map, word, z)).max()), np.zeros(len(y), bool), virtual=True)
-    # units that no state moves across their plane are no border; on one, the side is a convention
-    word, border = word & ~tight, tight & map.W2.any(1)
+    # units that no state moves across their plane, or that drive nothing, are no border; on one, the side is a convention
+    word, border = word & ~tight, tight & map.W2.any(1) & map.W1.any(0)
     return FixedPoint(z, word, index, float(map.margins(z[None])[0]), float(np.abs(map.step(z) - z).max()), border)
 
 
@@ -71,8 +71,8 @@ def _residual(map: PiecewiseLinearMap, word: np.ndarray, z: np.ndarray) -> np.nd
 
 def _values(map: PiecewiseLinearMap, z: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
     """Every unit's input, and whether it is zero as far as can be told."""
-    y = map.W2 @ z + map.h2
-    return y, np.abs(y) <= tolerance * (np.linalg.norm(map.W2, axis=1) * np.linalg.norm(z) + np.abs(map.h2))
+    y, size = map.preactivations(z)
+    return y, np.abs(y) <= tolerance * size
 
 
 def _continuum(map, word, tolerance, left, size, right, flat, c) -> FixedPoint | None:
@@ -89,33 +89,23 @@ def _continuum(map, word, tolerance, left, size, right, flat, c) -> FixedPoint |
     driving = map.W1.any(0)
     if ((word != (y > 0)) & ~tight & fixed & driving).any():
         return None
-    border = fixed & tight & (length > 0)
+    on_plane = fixed & tight & (length > 0)
     side = np.where(word, 1.0, -1.0)
     bound = ~fixed & driving
-    found = deepest(-(side[:, None] * along)[bound], (side * y)[bound], length[bound])
+    found = largest_ball(-(side[:, None] * along)[bound], (side * y)[bound], length[bound])
     if found is None or found[1] <= tolerance * max(1.0, np.linalg.norm(z0)):
         return None
     z = z0 + N @ found[0]
-    word = np.where(bound, word, map.words(z)) & ~border
-    return FixedPoint(z, word, 0, float(map.margins(z[None])[0]), float(np.abs(map.step(z) - z).max()), border, CONTINUUM, N.shape[1])
+    word = np.where(bound, word, map.words(z)) & ~on_plane
+    return FixedPoint(z, word, 0, float(map.margins(z[None])[0]), float(np.abs(map.step(z) - z).max()), on_plane & driving, CONTINUUM, N.shape[1])
 
 
-def deepest(G: np.ndarray, h: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, float] | None:
-    """t with the largest s <= 1 such that G t + s length <= h: (t, s), or None. HiGHS."""
-    n = G.shape[1]
-    if not len(h):
-        return np.zeros(n), 1.0
-    if n == 1 and np.abs(G).min() > 0:                                              # an interval, mostly empty: no need for a program
-        ends, rising = h / G[:, 0], G[:, 0] > 0
-        if ends[~rising].max(initial=-np.inf) > ends[rising].min(initial=np.inf):
-            return None
-    answer = linprog(np.r_[np.zeros(n), -1.0], A_ub=np.column_stack([G, length]), b_ub=h, bounds=[(None, None)] * n + [(None, 1.0)], method="highs")
-    return (answer.x[:-1], float(answer.x[-1])) if answer.status == 0 else None
-
-
-def region_exists(map: PiecewiseLinearMap, word: np.ndarray) -> bool:
-    """Whether any state has this word, as far as units that drive something go."""
+def region_exists(map: PiecewiseLinearMap, word: np.ndarray, idle: bool = False, least: float = 0.0) -> bool:
+    """Whether any ball of states with a radius above ``least`` has this word, as far as units that drive something go; ``idle``: all units."""
     length = np.linalg.norm(map.W2, axis=1)
-    side, real = np.where(word, 1.0, -1.0), (length > 0) & map.W1.any(0)
-    found = deepest(-(side[:, None] * map.W2)[real], (side * map.h2)[real], length[real])
-    return found is not None and found[1] > 0
+    counts = idle | map.W1.any(0)
+    if idle and ((map.h2 > 0) != word)[length == 0].any():
+        return False
+    side, real = np.where(word, 1.0, -1.0), (length > 0) & counts
+    found = largest_ball(-(side[:, None] * map.W2)[real], (side * map.h2)[real], length[real])
+    return found is not None and found[1] > least

@@ -69,13 +69,9 @@ def cut(curve: Curve, max_length: float) -> Curve:
 
 
 def plane_values(map: PiecewiseLinearMap, z: np.ndarray) -> np.ndarray:
-    """``W2 z + h2`` with what is within rounding of a plane set on it.
-
-    A coordinate is as exact as the largest one it was computed from, so a state's whole size counts: x = 1e-17 beside y = 1 is on the plane x = 0.
-    """
-    y = z @ map.W2.T + map.h2
-    size = np.abs(z).max(-1, keepdims=True, initial=0)
-    y[np.abs(y) <= ROUNDING * (size * np.abs(map.W2).sum(1) + np.abs(map.h2))] = 0
+    """``W2 z + h2`` with what is within rounding of a plane set on it."""
+    y, size = map.preactivations(z)
+    y[np.abs(y) <= ROUNDING * size] = 0
     return y
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from scipy.optimize import linprog
 
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
-from dynrnn.analysis.piecewise.polyline import ROUNDING
+from dynrnn.analysis.piecewise.point import region_exists
+from dynrnn.analysis.piecewise.polyline import plane_values
 from dynrnn.errors import ArgumentError
 
 MAX_UNITS = 12                                                        # all 2^12 regions are tried unless regions are named
@@ -39,9 +40,12 @@ class Regions:
         """Whether det J has one sign on all regions that are not empty: then the map is one-to-one, if no more than two switching planes meet in a
         face of codimension two (Kuhn & Loewen 1987). Regions are tried by a linear programme until both signs are met."""
         signs = sorted({int(s) for s in self.sign}, key=lambda s: int((self.sign == s).sum()))
-        return sum(any(inhabited(self.map, word) for word in self.words[self.sign == s]) for s in signs) <= 1 and not (
-            0 in signs and any(inhabited(self.map, word) for word in self.words[self.singular])
+        return sum(any(self._inhabited(word) for word in self.words[self.sign == s]) for s in signs) <= 1 and not (
+            0 in signs and any(self._inhabited(word) for word in self.words[self.singular])
         )
+
+    def _inhabited(self, word: np.ndarray) -> bool:
+        return region_exists(self.map, word, idle=True, least=1e-9)
 
 
 def find_regions(map: PiecewiseLinearMap, own: np.ndarray, regions: np.ndarray | None, orbit: np.ndarray | None) -> Regions:
@@ -74,19 +78,6 @@ def find_regions(map: PiecewiseLinearMap, own: np.ndarray, regions: np.ndarray |
     return Regions(map, words, J, map.offsets(words), inverse, sign, everything or len(words) == 2**H)
 
 
-def inhabited(map: PiecewiseLinearMap, word: np.ndarray) -> bool:
-    """Whether some ball lies in the region: a linear programme in its centre and radius."""
-    length = np.linalg.norm(map.W2, axis=1)
-    side = np.where(word, -1.0, 1.0)
-    flat = length == 0
-    if ((map.h2 > 0) != word)[flat].any():
-        return False
-    A = np.column_stack([side[:, None] * map.W2, length])[~flat]
-    cost = np.r_[np.zeros(map.latent_dim), -1.0]
-    found = linprog(cost, A, (-side * map.h2)[~flat], bounds=[(None, None)] * map.latent_dim + [(0, 1)])
-    return bool(found.status == 0 and found.x[-1] > 1e-9)
-
-
 @dataclass(frozen=True)
 class Pulled:
     """Preimages of segments: of segment ``parent`` through region ``region`` what lies between the shares ``low`` and ``high`` of it.
@@ -114,9 +105,7 @@ def pull_segments(regions: Regions, p: np.ndarray, block: int = 2**22) -> Pulled
 def _pull(regions: Regions, rows: np.ndarray, p: np.ndarray) -> Pulled:
     map = regions.map
     z = np.einsum("rmn,rsen->rsem", regions.inverse[rows], p[None] - regions.c[rows, None, None])         # [R, S, 2, M]
-    y = z @ map.W2.T + map.h2
-    y[np.abs(y) <= ROUNDING * (np.abs(z) @ np.abs(map.W2).T + np.abs(map.h2))] = 0
-    inner = y * np.where(regions.words[rows], 1.0, -1.0)[:, None, None, :]                               # >= 0 within the closed region
+    inner = plane_values(map, z) * np.where(regions.words[rows], 1.0, -1.0)[:, None, None, :]                               # >= 0 within the closed region
     g0, g1 = inner[:, :, 0], inner[:, :, 1]
     with np.errstate(divide="ignore", invalid="ignore"):
         at = g0 / (g0 - g1)

@@ -25,6 +25,7 @@ class Reduced:
 
     U (H, n), o (H,), G (n, H), B0 (n, n), g (n,); rows (H, r): the planes in an orthonormal basis of the space that they span. shift (n,): the
     right side of the map at infinity with a generic vector. sign: of det(I - J) / det B, 0 where M equations had to be kept and n = M.
+    size, reach: a fixed point's state is about as large as size + reach |x|, in all coordinates, and y is rounded like it; x alone may be nothing but rounding.
     """
 
     map: PiecewiseLinearMap
@@ -38,6 +39,8 @@ class Reduced:
     shift: np.ndarray
     rows: np.ndarray
     sign: int
+    size: float
+    reach: float
 
     @property
     def n_units(self) -> int:
@@ -66,21 +69,23 @@ def reduce(map: PiecewiseLinearMap) -> Reduced:
     M, H = core.latent_dim, core.n_units
     base = _base(core)
     core = _turned(core, base)
-    left, size, right = np.linalg.svd(core.W2, full_matrices=False)
-    r = int((size > RANK).sum())
-    rows, V = left[:, :r] * size[:r], right[:r].T
+    left, values, right = np.linalg.svd(core.W2, full_matrices=False)
+    r = int((values > RANK).sum())
+    rows, V = left[:, :r] * values[:r], right[:r].T
     v = np.random.default_rng(0).standard_normal(M)
     away = np.eye(M) - core.A
     if np.linalg.cond(away) < ILL:
         forward = np.linalg.solve(away, np.column_stack([core.W1, core.h1, v]))
+        reach, size = np.linalg.norm(forward[:, :H], axis=0).max(initial=0), np.linalg.norm(forward[:, H])
         forward = V.T @ forward
         sign = int(np.linalg.slogdet(away)[0])
         parts = np.eye(r), forward[:, :H], rows, forward[:, H], forward[:, H + 1]
     else:
-        sign = 0
+        sign, reach, size = 0, 1.0, 0.0                                             # x is the whole state
         parts = away, core.W1, core.W2, core.h1, v
     B0, G, U, g, shift = (np.ascontiguousarray(part) for part in parts)
-    return Reduced(map, units, base, B0, G, U, core.h2.copy(), g, shift, np.ascontiguousarray(rows), sign)
+    size += reach * np.abs(core.h2).max(initial=0)                                  # what a unit adds at x = 0
+    return Reduced(map, units, base, B0, G, U, core.h2.copy(), g, shift, np.ascontiguousarray(rows), sign, float(size), float(reach))
 
 
 def _base(core: PiecewiseLinearMap) -> np.ndarray:

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.linalg import schur
 
+from dynrnn.analysis.piecewise.cycle_solver import solve_words
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
+from dynrnn.analysis.piecewise.multipliers import as_complex, product_eigenvalues
+from dynrnn.analysis.piecewise.subspaces import carried, dominant, weakest
 from dynrnn.analysis.stability import TOLERANCE
 from dynrnn.errors import ArgumentError
 
 UNSTABLE, STABLE = "unstable", "stable"
 RESIDUAL = 1e-6                                                       # a point of a result that was stored in float32 still passes
-BLOCK = 2000                                                          # unknowns of the cyclic system that is solved densely
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,12 @@ class Directions:
 
 @dataclass(frozen=True)
 class Saddle:
-    """points [k, M] with ``f(points[j]) = points[j + 1]``, words [k, H], multipliers of f^k [M], the product of the Jacobians from points[0] [M, M]."""
+    """points [k, M] with ``f(points[j]) = points[j + 1]``, words [k, H], multipliers of f^k [M], largest first."""
 
     map: PiecewiseLinearMap
     points: np.ndarray
     words: np.ndarray
     multipliers: np.ndarray
-    product: np.ndarray
 
     @property
     def period(self) -> int:
@@ -48,14 +48,9 @@ class Saddle:
         return int((np.abs(self.multipliers) > 1).sum())
 
     def directions(self, which: str) -> Directions:
-        """Bases by the ordered real Schur form of the product, carried round the cycle. O(M^3 + k M^2 d)."""
-        _, basis, *_ = schur(self.product, output="real", sort="ouc" if which == UNSTABLE else "iuc")
-        d = self.n_unstable if which == UNSTABLE else len(basis) - self.n_unstable
-        V = [basis[:, :d] * np.sign(basis[np.abs(basis[:, :d]).argmax(0), np.arange(d)])]
-        K = V[0].T @ self.product @ V[0]
-        for J in self.map.jacobians(self.words[:-1]):
-            V.append(J @ V[-1])
-        return Directions(np.stack(V), K)
+        """Of this kind, see subspaces.py."""
+        J, d = self.map.jacobians(self.words), self.n_unstable
+        return Directions(*carried(J, dominant(J, d) if which == UNSTABLE else weakest(J, self.map.latent_dim - d)))
 
 
 def find_saddle(map: PiecewiseLinearMap, point: Any, needs: str) -> Saddle:
@@ -71,16 +66,15 @@ def find_saddle(map: PiecewiseLinearMap, point: Any, needs: str) -> Saddle:
             "Take a row of fixed_points or cycles of this very model (and its inputs); the points of a cycle go in their order in time."
         )
     words = map.words(given)
-    points = _solve(map, words, given)
+    points, ratio = (found[0] for found in solve_words(map, words[None], refine=True))
+    if ratio <= 0:
+        raise ArgumentError("point is not isolated: a multiplier is exactly 1, so it has no stable and unstable manifolds of its own.")
     if np.abs(points - given).max() > 1e3 * RESIDUAL * (1 + np.abs(given).max()) or (map.words(points) != words).any():
         raise ArgumentError(f"point is nearly fixed (residual {residual:.2g}), but its regions {_bits(words)} hold no fixed point or cycle there (a ghost).")
     margin = map.margins(points).min()
     if margin <= 1e-12 * (1 + np.abs(points).max()):
         raise ArgumentError(f"point lies on a switching plane (distance {margin:.2g}): it has no single linearisation, so no manifold of that kind.")
-    product = np.eye(map.latent_dim)
-    for J in map.jacobians(words):
-        product = J @ product
-    multipliers = np.linalg.eigvals(product).astype(np.complex128)
+    multipliers = as_complex(*product_eigenvalues(map.jacobians(words)))
     size = np.abs(multipliers)
     if (np.abs(size - 1) <= TOLERANCE).any():
         raise ArgumentError(f"point is not hyperbolic: a multiplier has modulus {size[np.abs(size - 1).argmin()]:.9f}, so its linear part does not decide.")
@@ -88,7 +82,7 @@ def find_saddle(map: PiecewiseLinearMap, point: Any, needs: str) -> Saddle:
     if n in (0, map.latent_dim):
         kind = "sink: all multipliers are inside" if n == 0 else "source: all multipliers are outside"
         raise ArgumentError(f"point is not a saddle but a {kind} the unit circle (largest {size.max():.4g}), so it has no {needs} manifold of interest.")
-    return Saddle(map, points, words, multipliers[np.argsort(-size, kind="stable")], product)
+    return Saddle(map, points, words, multipliers)
 
 
 def read_points(point: Any, M: int) -> np.ndarray:
@@ -108,22 +102,6 @@ def read_points(point: Any, M: int) -> np.ndarray:
     if not len(values) or not np.isfinite(values).all():
         raise ArgumentError("point holds values that are not finite: it is padding of a result. Select rows where `valid` is true.")
     return values
-
-
-def _solve(map: PiecewiseLinearMap, words: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """The cyclic system J[j] z[j] - z[j + 1] = -c[j]: well conditioned where the product of the Jacobians is not."""
-    k, M = given.shape
-    if k * M > BLOCK:
-        return given
-    J, c = map.jacobians(words), map.offsets(words)
-    system = np.zeros((k, M, k, M))
-    for j in range(k):
-        system[j, :, j] += J[j]
-        system[j, :, (j + 1) % k] -= np.eye(M)
-    try:
-        return np.linalg.solve(system.reshape(k * M, k * M), -c.ravel()).reshape(k, M)
-    except np.linalg.LinAlgError:
-        raise ArgumentError("point is not isolated: a multiplier is exactly 1, so it has no stable and unstable manifolds of its own.") from None
 
 
 def _bits(words: np.ndarray) -> str:

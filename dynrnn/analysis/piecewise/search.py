@@ -51,7 +51,7 @@ class _Regions:
         x[sound] = np.linalg.solve(B[sound], b[sound])[..., 0]
         y = x @ p.U.T + p.o
         outside = np.where(bits, -y, y).max(-1, initial=0)
-        near = LOOSE * (np.abs(x).max(-1, initial=0) + np.abs(p.o).max(initial=0))
+        near = LOOSE * (p.size + (1 + p.reach) * np.abs(x).max(-1, initial=0) + np.abs(p.o).max(initial=0))
         real = sound & (outside <= near)
         self.found.add(bits[real])
         self.found.add_singular(bits[~sound], np.ones(int((~sound).sum()), bool))
@@ -72,7 +72,7 @@ def search_words(reduced: Reduced, n_starts: int, n_virtual: int, rng: np.random
     for start in range(0, n_starts, BATCH):
         words = [word.tobytes() for word in _starts(reduced, min(BATCH, n_starts - start), rng)]
         visited: list[set[bytes]] = [set() for _ in words]
-        active, ended = list(range(len(words))), [b""] * len(words)
+        active, ended = list(range(len(words))), [None] * len(words)
         for _ in range(MAX_STEPS):
             if not active or regions.found.full:
                 break
@@ -98,12 +98,12 @@ def search_words(reduced: Reduced, n_starts: int, n_virtual: int, rng: np.random
     return regions.found, hits
 
 
-def _along_curve(regions: _Regions, word: bytes, rng: np.random.Generator) -> set[bytes]:
-    """Fixed points on one curve, in both directions: through the one in ``word``, or through a random state if that is empty."""
+def _along_curve(regions: _Regions, word: bytes | None, rng: np.random.Generator) -> set[bytes]:
+    """Fixed points on one curve, in both directions: through the one in ``word``, or through a random state if that is None."""
     p = regions.reduced
     n, H = len(p.g), p.n_units
     met = np.empty((MAX_CROSSINGS, H), dtype=bool)
-    if word:
+    if word is not None:
         bits, mu, w = np.frombuffer(word, dtype=bool).copy(), 0.0, rng.standard_normal(n)
         x = np.linalg.solve(*regions.system(bits[None]))[0, :, 0]
     else:
@@ -111,7 +111,7 @@ def _along_curve(regions: _Regions, word: bytes, rng: np.random.Generator) -> se
         bits = p.U @ x + p.o > 0
         B, b = regions.system(bits[None])
         w = B[0] @ x - b[0, :, 0]
-    out = {word} if word else set()
+    out = set() if word is None else {word}
     for direction in (1.0, -1.0):
         count = follow(p.B0, p.G, p.U, p.o, p.g, bits, x, w, mu, direction, MAX_CROSSINGS, met)
         out |= {one.tobytes() for one in met[:count]}
@@ -142,13 +142,3 @@ def _starts(reduced: Reduced, n: int, rng: np.random.Generator) -> np.ndarray:
         z = np.where(((t < steps) & (np.abs(moved).max(-1) < 1e100))[:, None], moved, z)
     from_states = map.words(z)[:, reduced.units] ^ reduced.base
     return np.where((np.arange(n) % 4 >= 2)[:, None], from_states, words)
-
-
-def unseen(hits: Counter) -> float:
-    """Chao's lower bound on the number of objects that no walk ended at, f1 (f1 - 1) / 2 (f2 + 1) (Chao 1987, Biometrics 43, 783; bias-corrected).
-
-    >>> unseen(Counter(a=1, b=1, c=5))
-    1.0
-    """
-    once, twice = (sum(n == k for n in hits.values()) for k in (1, 2))
-    return once * (once - 1) / (2 * (twice + 1))

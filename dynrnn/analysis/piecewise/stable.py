@@ -44,7 +44,7 @@ def stable_polyline(saddle: Saddle, regions: Regions, n_iterations: int, max_len
     """The two branches of every point of the cycle first, then the curves that do not hold one. ``far``: a straight part without end is that long at least."""
     directions = saddle.directions(STABLE)
     mu, V, k = float(directions.K[0, 0]), directions.V[:, :, 0], saddle.period
-    if abs(mu) <= 1e-12 and k > 1:
+    if mu == 0 and k > 1:
         raise ArgumentError("the cycle's stable multiplier is 0: the stable direction is lost within one round, so it has no stable manifold of dimension one.")
     pieces, stopped = _Pieces(), []
     extent, rays = straight_part(saddle, V, mu, n_iterations, max_length, far)

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 import xarray as xr
 
-from dynrnn.analysis.smooth.groups import SAFETY, components, leaders, unseen, whitening
+from dynrnn.analysis.chao import unseen
+from dynrnn.analysis.smooth.groups import SAFETY, components, leaders, whitening
 from dynrnn.analysis.smooth.newton import ROOT, newton_errors, solve
 from dynrnn.analysis.smooth.shooting import seeds, shooting, stretches
 from dynrnn.analysis.smooth.starts import draw_starts, finite_starts, given_starts

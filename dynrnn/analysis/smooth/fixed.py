@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from dynrnn.analysis.readout import with_observed
 from dynrnn.analysis.smooth.search import FIXED_POINT, Found, search
 from dynrnn.analysis.smooth.starts import given_starts
 from dynrnn.analysis.smooth.system import smooth_maps
@@ -34,7 +35,8 @@ def smooth_fixed_points(
         kind           "fixed point": Newton's iteration converged. "slow point": a minimum of q that is no root, as a fold leaves behind; J has an
                        eigenvalue 1 there. "line attractor" (1-d, all other multipliers inside the unit circle), else "continuum": states spread
                        over a set of slow states whose tangents are eigenvectors with mu near 1; roots on it that are isolated stay fixed points.
-        location       (latent); eigenvalue (mode) of J, largest modulus first, with all that ``stability.describe`` says.
+        location       (latent), and observed, as a model reads it out in the recording's units; eigenvalue (mode) of J, largest modulus first, with
+                       all that ``stability.describe`` says.
         speed, q       |F(z) - z| and its square's half; residual is |F(z) - z|_inf.
         index          sign det(I - J) of a fixed point, 0 where a multiplier is 1 within 1e-6 and for other kinds.
         kantorovich    |(J-I)^-1|^2 Lip |F(z) - z|: below 1/2 a root is proven to lie nearby if Lip, the largest of 16 samples of J's change, bounds it.
@@ -96,4 +98,4 @@ def smooth_fixed_points(
     }
     for name, (values, says) in per_fit.items():
         out[name] = (("fit",), values, {"long_name": says})
-    return out.assign_attrs(route="smooth", tolerance=tolerance, slow=slow, random_state=seed, dt=maps.dt)
+    return with_observed(out, system).assign_attrs(route="smooth", tolerance=tolerance, slow=slow, random_state=seed, dt=maps.dt)

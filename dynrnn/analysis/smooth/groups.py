@@ -1,4 +1,4 @@
-"""Which of many end points of a search are the same object, and how many objects were never hit."""
+"""Which of many end points of a search are the same object."""
 
 from __future__ import annotations
 
@@ -51,18 +51,6 @@ def distinct(points: np.ndarray, radius: np.ndarray, quality: np.ndarray) -> tup
     label = components(points[best], radius[best])
     first = np.unique(label, return_index=True)[1]                                  # leaders come best first
     return best[first], np.bincount(label, weights=counts).astype(np.int64)
-
-
-def unseen(hits: np.ndarray) -> float:
-    """Chao's estimate of how many objects were never hit (NaN if none was), (n - 1) / n * f1 (f1 - 1) / (2 (f2 + 1)), from those hit once and twice.
-
-    A lower bound in expectation, for starts that are drawn independently (Chao 1984, Scand. J. Statist. 11:265).
-
-    >>> unseen(np.array([1, 1, 1, 2, 30]))
-    1.457...
-    """
-    n, once, twice = int(hits.sum()), int((hits == 1).sum()), int((hits == 2).sum())
-    return (n - 1) / n * once * max(once - 1, 0) / (2 * (twice + 1)) if n else float("nan")
 
 
 def whitening(states: np.ndarray) -> np.ndarray:

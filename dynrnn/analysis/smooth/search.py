@@ -11,7 +11,8 @@ import torch
 from scipy.spatial import KDTree
 from torch import Tensor
 
-from dynrnn.analysis.smooth.groups import SAFETY, distinct, unseen, whitening
+from dynrnn.analysis.chao import unseen
+from dynrnn.analysis.smooth.groups import SAFETY, distinct, whitening
 from dynrnn.analysis.smooth.newton import MINIMUM, ROOT, newton_errors, solve
 from dynrnn.analysis.smooth.slow import EXTENT, JOINED, Continuum, continua, descend, slow_multipliers
 from dynrnn.analysis.smooth.starts import draw_starts, finite_starts

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynrnn.analysis.piecewise.canonical import ANALYSED, NOT_FINITE, canonical
+from dynrnn.analysis.piecewise.canonical import ANALYSED, NOT_FINITE, canonical, check_dim
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.errors import ArgumentError, check_int
 from dynrnn.models.base import AdditiveModel
 from dynrnn_kernels.additive import AdditiveMap, jacobian, step
+
+LEAVE_ROUTE = "Leave route out, or take route='smooth'."
 
 
 @dataclass(frozen=True)
@@ -51,17 +53,14 @@ def smooth_maps(system: Any, dim: int | None = None, inputs: Any = None) -> Smoo
     if isinstance(model, AdditiveModel):
         found = _of_model(model, inputs)
     elif isinstance(system, (PiecewiseLinearMap, tuple, list)):
-        bare = canonical(system)
+        bare = canonical(system, inputs)
         if len({map.latent_dim for map in bare.maps if map is not None}) > 1:
             raise ArgumentError("the maps of one call must have the same number of latent units. Analyse them one by one.")
         found = SmoothMaps(tuple(None if map is None else _of_pieces(map) for map in bare.maps), bare.fit, bare.latent_dim, bare.dt)
     else:
         map = _of_callable(system, dim, inputs)
         return SmoothMaps((map,), np.arange(1), map.dim)
-    if dim is not None and found.dim != dim:
-        raise ArgumentError(f"dim = {dim!r}, but the system has {found.dim} latent units. Leave dim out: it is for plain callables.")
-    if inputs is not None and not isinstance(model, AdditiveModel):
-        raise ArgumentError("inputs are for models; a bare map has its constant input in its biases.")
+    check_dim(dim, found.dim)
     return found
 
 
@@ -164,9 +163,17 @@ def jacobian_by_copies(function: Callable[[Tensor], Tensor], z: Tensor) -> Tenso
     return rows.reshape(M, B, M).transpose(0, 1)
 
 
+def refuse_on_the_smooth_route(**given: bool) -> None:
+    """ArgumentError where an argument was given that belongs to the routes through regions."""
+    names = [name for name, was_given in given.items() if was_given]
+    if names:
+        it = "them" if names[1:] else "it"
+        raise ArgumentError(f"{' and '.join(names)} would do nothing on the smooth route, which goes through no regions: leave {it} out.")
+
+
 def needs_smooth_route(system: Any) -> bool:
-    """Whether a system has no regions to go through: a bare callable, or a model of smooth units."""
+    """Whether a system has no regions to go through: a callable, an object with ``step`` and ``dim``, or a model of smooth units."""
     model = getattr(system, "model", system)
     if hasattr(model, "additive_map"):
         return model.additive_map().phi == "tanh"
-    return callable(system)
+    return callable(system) or (callable(getattr(system, "step", None)) and isinstance(getattr(system, "dim", None), int))

@@ -12,7 +12,7 @@ Column = tuple[dict[str, int], Any, str]           # dims after (fit, object) wi
 
 
 def padded(rows: Sequence[Sequence[Mapping[str, Any]]], dim: str, columns: Mapping[str, Column], fit: np.ndarray) -> xr.Dataset:
-    """``rows[fit][object][column]`` as variables (fit, ``dim``, ...), with ``valid`` False on padding."""
+    """``rows[fit][object][column]`` as variables (fit, ``dim``, ...), with ``valid`` False on padding, and nothing ``virtual``."""
     n = max((len(own) for own in rows), default=0)
     out = xr.Dataset(coords={"fit": fit})
     for name, (extra, fill, says) in columns.items():
@@ -29,4 +29,5 @@ def padded(rows: Sequence[Sequence[Mapping[str, Any]]], dim: str, columns: Mappi
         out[name] = (("fit", dim, *extra), values, {"long_name": says} | ({} if isinstance(fill, (str, bool)) else {"units": "1"}))
     valid = np.arange(n) < np.array([len(own) for own in rows], dtype=np.int64)[:, None]
     out["valid"] = (("fit", dim), valid, {"long_name": "the row holds an object"})
+    out["virtual"] = (("fit", dim), np.zeros_like(valid), {"long_name": "never: there are no regions to lie outside of"})
     return out

@@ -7,9 +7,9 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
-from scipy.optimize import linprog
 
-from dynrnn.analysis.piecewise.canonical import canonical
+from dynrnn.analysis.piecewise.ball import largest_ball
+from dynrnn.analysis.piecewise.canonical import one_map
 from dynrnn.analysis.symbols.graph import word_strings
 from dynrnn.errors import ArgumentError
 
@@ -28,20 +28,10 @@ class _Cell:
         G, g = np.vstack([self.G, row]), np.append(self.g, offset)
         if self.inside is not None and (G @ self.inside < g - SLACK).all():
             return _Cell(G, g, self.box, self.inside)
-        z = _inner_point(G, g, self.box)
-        return None if z is None else _Cell(G, g, self.box, z)
-
-
-def _inner_point(G: np.ndarray, g: np.ndarray, box: list[tuple[float | None, float | None]]) -> np.ndarray | None:
-    """Centre of the largest ball of radius at most 1 in {G z <= g}; None where it is no larger than the slack."""
-    M = G.shape[1]
-    rows = np.column_stack([G, np.ones(len(g))])
-    found = linprog(np.append(np.zeros(M), -1.0), A_ub=rows, b_ub=g, bounds=[*box, (None, 1.0)], method="highs")
-    if found.status == 2:
-        return None
-    if found.status != 0:
-        raise ArgumentError(f"a linear program of the admissible graph failed: {found.message} Rescale the map, or give a box.")
-    return found.x[:M] if found.x[M] > SLACK * max(1.0, float(np.abs(found.x[:M]).max(initial=0))) else None
+        ball = largest_ball(G, g, box=self.box)
+        if ball is None or ball[1] <= SLACK * max(1.0, float(np.abs(ball[0]).max(initial=0))):
+            return None
+        return _Cell(G, g, self.box, ball[0])
 
 
 def _cells(cell: _Cell, W: np.ndarray, h: np.ndarray, allowed: np.ndarray | None) -> Iterator[tuple[tuple[bool, ...], _Cell]]:
@@ -68,12 +58,12 @@ def _cells(cell: _Cell, W: np.ndarray, h: np.ndarray, allowed: np.ndarray | None
                 todo.append(((*word, bit), piece, now))
 
 
-def admissible_graph(model: Any, words: Any = None, *, box: Any = None, inputs: Any = None) -> nx.DiGraph:
+def admissible_graph(model: Any, words: Any = None, *, box: Any = None, inputs: Any = None, fit: int | None = None) -> nx.DiGraph:
     """Which regions can follow which: an edge i -> j where the image of region i meets region j in its interior.
 
     Parameters
     ----------
-    model : one fit's model or map (A, W1, W2, h1, h2).
+    model : a model or map (A, W1, W2, h1, h2); fit : which fit of several.
     words : (region, unit) bool, e.g. ``code.region`` of one fit (nodes keep that order); None takes every region, for at most 12 units.
     box : (low, high), numbers or (latent,) each: only states in it count whose image lies in it too. Leave the orbit some room: what only touches a face has no
         interior. Without a box all of space counts, most of which a bounded orbit never sees.
@@ -94,10 +84,7 @@ def admissible_graph(model: Any, words: Any = None, *, box: Any = None, inputs: 
     >>> sorted(admissible_graph(tent, box=(0, 1)).edges), sorted(admissible_graph(tent, box=(0.6, 1)).edges)
     ([(0, 0), (0, 1), (1, 0), (1, 1)], [(0, 0)])
     """
-    maps = canonical(model, inputs)
-    if len(maps.maps) != 1 or maps.maps[0] is None:
-        raise ArgumentError(f"model holds {len(maps.maps)} fits and an admissible graph is of one: take it with dynrnn.select(model, fit=...).")
-    map = maps.maps[0]
+    map, _ = one_map(model, inputs, fit)
     bounds = _bounds(box, map.latent_dim)
     everything = _Cell(np.zeros((0, map.latent_dim)), np.zeros(0), bounds)
     if words is None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from dynrnn.analysis.chao import unseen
 from dynrnn.analysis.symbols.estimators import CORRECTIONS, entropy_of_counts
 from dynrnn.analysis.symbols.sequence import Words, fits_of, sequence, words_up_to
 from dynrnn.analysis.symbols.spectral import topological_entropy
@@ -72,8 +73,7 @@ def entropies(flat: np.ndarray, n_symbols: int, max_length: int, correction: str
         out.top.append(topological_entropy(words.prefix, words.suffix, words.n_shorter))
         out.n_words.append(words.n_words)
         out.n_windows.append(N)
-        once, twice = int((words.count == 1).sum()), int((words.count == 2).sum())
-        out.unseen.append(once * (once - 1) / (2 * (twice + 1)))
+        out.unseen.append(unseen(words.count))
         out.usable.append(all(out.usable) and WINDOWS_PER_WORD * words.n_words <= N)
     deepest = sum(out.usable)
     for n in range(1, deepest + 1):

@@ -15,7 +15,13 @@ def partition_labels(partition: Any, dim: int) -> Callable[[np.ndarray], np.ndar
     """States (n, dim) -> labels (n, 1), checked."""
     if callable(partition):
         def label(z: np.ndarray) -> np.ndarray:
-            found = np.asarray(partition(z))
+            try:
+                found = np.asarray(partition(z))
+            except (TypeError, ValueError, AttributeError) as error:
+                raise ArgumentError(
+                    f"partition failed on an array of states {z.shape}: {error}. It must give one whole number a state; "
+                    "a map itself, z -> f(z), has no regions."
+                ) from error
             if found.shape != (len(z),) or found.dtype.kind not in "iub":
                 raise ArgumentError(f"partition must give one whole number a state, shape ({len(z)},), got {found.dtype} {found.shape}.")
             if (found.astype(np.int64) < 0).any():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dynrnn.analysis.smooth.groups import components, distinct, unseen, whitening
+from dynrnn.analysis.chao import unseen
+from dynrnn.analysis.smooth.groups import components, distinct, whitening
 from dynrnn.analysis.smooth.newton import MINIMUM, ROOT, newton_errors, solve
 from dynrnn.analysis.smooth.shooting import shooting
 from dynrnn.analysis.smooth.system import smooth_maps

@@ -40,8 +40,10 @@ _PUBLIC = {
     "minimal_code": "dynrnn.training",
     "select": "dynrnn.training",
     "as_recording": "dynrnn.data",
+    "known_system": "dynrnn.data",
     "load_dataset": "dynrnn.data",
     "read_recording": "dynrnn.data",
+    "reference_spectrum": "dynrnn.data",
     "split": "dynrnn.data",
     "evaluate": "dynrnn.analysis.reconstruction",
     "score_table": "dynrnn.analysis.reconstruction",
@@ -84,7 +86,7 @@ if TYPE_CHECKING:
     from dynrnn import analysis, plot, results
     from dynrnn.analysis.reconstruction import PRESETS, evaluate, score_table
     from dynrnn.analyzing import analyze
-    from dynrnn.data import as_recording, load_dataset, read_recording, split
+    from dynrnn.data import as_recording, known_system, load_dataset, read_recording, reference_spectrum, split
     from dynrnn.errors import ArgumentError, DatasetError, DynrnnError, FileFormatError, RecordingError, RunFolderError, UnknownNameError
     from dynrnn.models import ALRNN, MODELS, PLRNN, DendriticPLRNN, ShallowPLRNN, average, forecast, generate
     from dynrnn.models.storage import load, save

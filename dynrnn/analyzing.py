@@ -1,4 +1,4 @@
-"""A run taken apart in one call: fixed points, cycles, symbolic code, entropies and graphs, stored beside it."""
+"""A run taken apart in one call: exponents, fixed points, cycles, symbolic code, entropies and graphs, stored beside it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 from tqdm.auto import tqdm
 
-from dynrnn.analysis import bifurcations, code_entropies, cycles, fixed_points, symbolic_code, transition_graph, write_graphml
+from dynrnn.analysis import bifurcations, code_entropies, cycles, fixed_points, lyapunov_spectrum, symbolic_code, transition_graph, write_graphml
 from dynrnn.analysis.piecewise.canonical import ANALYSED
 from dynrnn.errors import FileFormatError, check_int
 from dynrnn.models import generate
@@ -18,21 +18,25 @@ from dynrnn.results import RunFolder, read_results
 from dynrnn.results.store import write_group
 from dynrnn.training import load_checkpoints
 
+MOST_EXPONENTS = 64
+
 
 def analyze(
     run_folder: str | os.PathLike[str], *, max_period: int = 4, n_steps: int = 20_000, n_virtual: int = 8, random_state: int = 0, progress: bool = True
 ) -> dict[str, xr.Dataset]:
-    """Fixed points, cycles and the symbolic code of every fit of a run, put into its folder and returned.
+    """Lyapunov spectrum, fixed points, cycles and the symbolic code of every fit of a run, put into its folder and returned.
 
     Parameters
     ----------
     run_folder : what ``fit`` got as out=. Its model is that of the last update, or the best on validation if the fit kept that.
     max_period : cycles up to this period are looked for, from words of the free run too. n_steps : samples of the free run whose regions are
-        coded, after as many tenths are dropped. n_virtual : virtual fixed points that are kept for each fit. random_state : of the searches.
+        coded, after as many tenths are dropped; a quarter of it is the length of the 32 stretches that exponents are measured over. n_virtual :
+        virtual fixed points that are kept for each fit. random_state : of the searches.
 
-    Returns the groups that go into results.zarr: ``fixed_points``, ``cycles``, ``symbolic_code``, ``code_entropies``, and ``bifurcations`` over the training
-    if the fit kept checkpoints (of fixed points alone, whatever max_period: to look for cycles at every checkpoint costs too much unasked); and writes the
-    transition graph of each fit to graphs/fit-<k>.graphml. What was stored before under these names is replaced, each group when it is done.
+    Returns the groups that go into results.zarr: ``lyapunov_spectrum`` (up to 64 exponents), ``fixed_points``, ``cycles``, ``symbolic_code``,
+    ``code_entropies``, and ``bifurcations`` over the training if the fit kept checkpoints (of fixed points alone, whatever max_period: to look for
+    cycles at every checkpoint costs too much unasked); and writes the transition graph of each fit to graphs/fit-<k>.graphml. What was stored before
+    under these names is replaced, each group when it is done.
     The functions of the same names in ``dynrnn.analysis`` say what the variables are, what is complete, and what it costs.
 
     A fit whose parameters are not finite has empty rows and no graph. One whose free run diverges has its fixed points and cycles, a code up to there whose
@@ -74,7 +78,11 @@ def analyze(
                 graph = transition_graph(out["symbolic_code"], fit=fit, model=model)
                 write_graphml(graph, folder.path / "graphs" / f"fit-{fit}.graphml")
 
+    def exponents() -> xr.Dataset:
+        return lyapunov_spectrum(model, min(model.latent_dim, MOST_EXPONENTS), max(10, n_steps // 4), random_state=random_state)
+
     steps: dict[str, Callable[[], Any]] = {
+        "exponents": keep("lyapunov_spectrum", exponents),
         "fixed points": keep("fixed_points", lambda: fixed_points(model, n_virtual=n_virtual, random_state=random_state)),
         "free run": free_run,
         "cycles": keep("cycles", periodic),

@@ -35,7 +35,7 @@ _KINDS = {
     "missed the attractor": "missed the attractor: D_stsp is above 2",
     "stopped in training": "stopped early in training",
 }
-_ANALYSES = ("fixed_points", "cycles", "symbolic_code", "code_entropies", "bifurcations")
+_ANALYSES = ("lyapunov_spectrum", "fixed_points", "cycles", "symbolic_code", "code_entropies", "bifurcations")
 GOOD_LIMIT = 2.0
 """A fit whose D_stsp (nats) is above this has missed the attractor."""
 

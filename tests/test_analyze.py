@@ -21,7 +21,7 @@ def run(tmp_path_factory):
 def test_what_is_stored_is_what_is_returned(run):
     found = dr.analyze(run, max_period=3, n_steps=500, progress=False)
     tree = dr.read_results(run / "results.zarr")
-    for name in ("fixed_points", "cycles", "symbolic_code", "code_entropies"):
+    for name in ("lyapunov_spectrum", "fixed_points", "cycles", "symbolic_code", "code_entropies"):
         xr.testing.assert_equal(tree[name].to_dataset().load(), found[name])
         assert found[name].sizes["fit"] == 2
     assert found["fixed_points"].complete.all()                                     # four regions
@@ -30,6 +30,7 @@ def test_what_is_stored_is_what_is_returned(run):
     told = dr.analysis.summary(found)
     assert told.count("these are all") == 2
     assert "regions visited" in told
+    assert told.count("Kaplan-Yorke") == 2
 
 
 def test_from_the_shell(run, capsys):

@@ -9,7 +9,7 @@ import xarray as xr
 
 
 def summary(groups: Mapping[str, xr.Dataset]) -> str:
-    """What ``dr.analyze`` found, as text: fixed points and whether they are all, cycles, symbols, entropies. Groups that are missing are left out.
+    """What ``dr.analyze`` found, as text: exponents, fixed points and whether they are all, cycles, symbols, entropies. Groups that are missing are left out.
 
     >>> print(summary({}))
     <BLANKLINE>
@@ -20,6 +20,8 @@ def summary(groups: Mapping[str, xr.Dataset]) -> str:
         rows = {name: dataset.isel(fit=k) for name, dataset in groups.items()}
         status = {str(row.status.item()) for row in rows.values() if "status" in row}
         lines.append(f"fit {fit}: " + ", ".join(sorted(status)))
+        if "lyapunov_spectrum" in rows:
+            lines.append("  exponents     " + _exponents(rows["lyapunov_spectrum"]))
         if "fixed_points" in rows:
             lines.append("  fixed points  " + _fixed_points(rows["fixed_points"]))
         if "cycles" in rows:
@@ -40,6 +42,19 @@ def _events(row: xr.Dataset) -> str:
 def _counted(kinds: np.ndarray) -> str:
     names, counts = np.unique(kinds, return_counts=True)
     return ", ".join(f"{n} {name}{'s' if n > 1 and name[-1] != 'c' else ''}" for name, n in zip(names, counts, strict=True))
+
+
+def _exponents(row: xr.Dataset) -> str:
+    value, error = row.value.values, row.standard_error.values
+    if np.isnan(value).any():
+        return "none: " + str(row.status.item())
+    shown = [f"{v:.4g} +- {e:.1g}" if np.isfinite(v) else "-inf" for v, e in zip(value[:3], error[:3], strict=True)]
+    text = ", ".join(shown) + (f", ... {value[-1]:.4g}" if len(value) > 3 else "") + " nat / time"
+    if bool(row.kaplan_yorke_reached):
+        text += f"; Kaplan-Yorke dimension {float(row.kaplan_yorke):.3f} [{float(row.kaplan_yorke_lower):.3f}, {float(row.kaplan_yorke_upper):.3f}]"
+    else:
+        text += f"; Kaplan-Yorke dimension above {float(row.kaplan_yorke):.0f}"
+    return f"{text}; {row.verdict.item()}"
 
 
 def _fixed_points(row: xr.Dataset) -> str:

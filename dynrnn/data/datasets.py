@@ -1,12 +1,14 @@
-"""``load_dataset``: known systems and packaged recordings, with this package's errors."""
+"""Known systems and packaged recordings, with this package's errors."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import xarray as xr
 
-from dynrnn.errors import DatasetError, UnknownNameError
+from dynrnn.errors import ArgumentError, DatasetError, UnknownNameError, unknown_name
 
 
 def load_dataset(name: str, **options: Any) -> xr.Dataset:
@@ -26,8 +28,48 @@ def load_dataset(name: str, **options: Any) -> xr.Dataset:
     """
     import dynrnn_datasets
 
-    try:
+    with _own_errors():
         return dynrnn_datasets.load(name, **options)
+
+
+def known_system(name: str, **parameters: Any) -> Any:
+    """A known flow as an object, for the functions of ``dynrnn.analysis``: ``dim``, ``field(z)`` and its default ``dt``.
+
+    name : ``"lorenz63"``, ``"lorenz96"``, ``"roessler"``. parameters : its own, for example ``rho=35.0``.
+
+    >>> known_system("lorenz63", rho=35.0).dim
+    3
+    """
+    import dynrnn_datasets
+
+    if name not in dynrnn_datasets.SYSTEMS:
+        raise unknown_name("system", name, dynrnn_datasets.SYSTEMS)
+    try:
+        with _own_errors():
+            return dynrnn_datasets.SYSTEMS[name](**parameters)
+    except TypeError as error:
+        raise ArgumentError(f"{name} does not take these parameters: {error}.") from None
+
+
+def reference_spectrum(name: str) -> xr.Dataset:
+    """The Lyapunov spectrum of a known system, computed with this package and shipped with it; see ``dynrnn_datasets.reference_spectrum``.
+
+    >>> reference_spectrum("henon").value.sizes["exponent"]
+    2
+    """
+    import dynrnn_datasets
+
+    with _own_errors():
+        return dynrnn_datasets.reference_spectrum(name)
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """The datasets' errors as dynrnn's."""
+    import dynrnn_datasets
+
+    try:
+        yield
     except dynrnn_datasets.UnknownDatasetError as error:
         raise UnknownNameError(str(error)) from error
     except dynrnn_datasets.DatasetError as error:

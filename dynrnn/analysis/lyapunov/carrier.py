@@ -213,8 +213,8 @@ def _of_model(model: AdditiveModel, inputs: Any, dim: int | None, dt: float | No
     with torch.no_grad():
         whole = model.additive_map().to(torch.float64)
     finite = torch.stack([torch.isfinite(x).flatten(1).all(1) for x in whole.tensors().values()]).all(0)
-    if not bool(finite.any()):
-        raise ArgumentError("no fit has finite parameters: all have diverged. Train again, or load another checkpoint.")
+    if model.n_fits == 1 and not bool(finite[0]):
+        raise ArgumentError("the model holds values that are not finite: the fit has diverged. Train it again, or load another checkpoint.")
     map = whole.with_tensors({name: x[finite].detach().clone() for name, x in whole.tensors().items()})
     own = float(model.recording_info.get("dt", 1.0)) if dt is None else float(dt)
     return Subject(Additive(map, torch.tensor(u)), model.fit_number.numpy().copy(), finite.numpy(), own, model=model)

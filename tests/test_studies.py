@@ -1,6 +1,7 @@
 """What the studies print as checks fails where it should."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ FOLDER = Path(__file__).parents[1] / "studies"
 
 
 def study(name):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
+    spec = importlib.util.spec_from_file_location(f"study_{name}", FOLDER / f"{name}.py")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)             # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 

@@ -49,6 +49,30 @@ def tell(found: xr.Dataset, truth: np.ndarray, near: float) -> None:
             print(f"    {name:2}  at {x.round(2)}  |multipliers| {np.abs(row.eigenvalue.values[i]).round(4)}  {row.stability.values[i]}")
 
 
+def table(found: xr.Dataset, truth: np.ndarray, multipliers: np.ndarray, near: float) -> None:
+    """Over all fits: in how many each of the flow's points exists, how often it is stable, its largest multiplier, and what else there is."""
+    F = found.sizes["fit"]
+    real = (found.valid & ~found.virtual).values
+    gaps = np.linalg.norm(found.observed.values[:, :, None] - truth, axis=-1)      # [fit, fixed point, flow's point]
+    gaps[~real] = np.inf
+    print(f"\n{F} fits\n| point | exists in | stable in | P(stable) | median largest multiplier | flow |\n|---|---|---|---|---|---|")
+    taken = np.zeros_like(real)
+    for j, name in enumerate(("O", "C+", "C-")):
+        closest = gaps[:, :, j].argmin(1) if gaps.shape[1] else np.zeros(F, int)
+        there = np.array([gaps.shape[1] > 0 and gaps[k, closest[k], j] < near for k in range(F)])
+        rows = [(k, closest[k]) for k in np.flatnonzero(there)]
+        sizes = [np.abs(found.eigenvalue.values[row]).max() for row in rows]
+        stable = sum(found.stability.values[row] == "sink" for row in rows)
+        for row in rows:
+            taken[row] = True
+        share, median = (f"{stable / len(rows):.2f}", f"{np.median(sizes):.4f}") if rows else ("-", "-")
+        print(f"| {name} | {len(rows)} of {F} | {stable} | {share} | {median} | {np.abs(multipliers[j]).max():.4f} |")
+    print("complete lists:", f"{int(found.complete.sum())} of {F}; further points:")
+    for k, i in np.argwhere(real & ~taken):
+        one = found.isel(fit=k, fixed_point=i)
+        print(f"    fit {int(found.fit[k])}  at {one.observed.values.round(2)}  |multipliers| {np.abs(one.eigenvalue.values).round(4)}  {one.stability.item()}")
+
+
 def main(settings: Settings) -> None:
     points, multipliers = flow_points()
     attrs = dr.load_dataset("lorenz63", n_steps=2, random_state=0).attrs             # the models were trained on standardised channels
@@ -63,6 +87,7 @@ def main(settings: Settings) -> None:
     tell(found, truth, settings.near)
     print("\ntheir average")
     tell(dr.analysis.fixed_points(dr.average(model), n_virtual=0), truth, settings.near)
+    table(found, truth, multipliers, settings.near)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """What the regions of trained AL-RNNs say about Lorenz-63 and Roessler, and whether codes tell two Lorenz systems apart.
 
+Entropies of each fit stand beside what bounds them: h_mu of words <= sum of the positive Lyapunov exponents (Ruelle), and h_mu <= the topological entropy
+of the words of every length. An estimate may pass its bound by three of its standard errors.
+
     python studies/symbolic_codes.py --folder runs/codes                  # 5 seeds of each system, 40,000 updates: some five minutes on two cores
     python studies/symbolic_codes.py --part compare --folder runs/codes   # 6 fits at rho 28, 6 at rho 35, and 6 more at rho 28, each of a recording of its own
 
@@ -60,6 +63,12 @@ def deviation_from_pieces(map: Any, states: np.ndarray) -> float:
     return float(max(gaps) / np.abs(states).max())
 
 
+def tell_inequality(what: str, left: float, left_error: float, right: float, right_error: float) -> None:
+    """Pass or fail, to three standard errors of the difference; what is not a number fails."""
+    slack = 3 * float(np.hypot(left_error, right_error))
+    print(f"  {'pass' if left <= right + slack else 'FAIL'}: {what}: {left:.5f} <= {right:.5f} (+ {slack:.5f})", flush=True)
+
+
 def entropies(settings: Settings) -> None:
     for system, n_relu in (("lorenz63", 2), ("roessler", 1)):
         recording = dr.load_dataset(system, n_steps=N_STEPS, random_state=settings.random_state)
@@ -69,8 +78,6 @@ def entropies(settings: Settings) -> None:
         scores = score_orbits([tests.observed.values[0]], orbit.observed.values, settings.preset, n_null=0)
         code = dr.analysis.symbolic_code(model, orbit)
         steps, jumps = dr.analysis.code_entropies(code, 12), dr.analysis.code_entropies(code, 12, self_transitions=False)
-        spectrum = dr.analysis.lyapunov_spectrum(model, n_steps=N_STEPS // 4, random_state=settings.random_state)
-        print(spectrum)
         print(f"\n{system}, AL-RNN M={settings.latent_dim} P={n_relu}, dt {float(recording.attrs['dt']):g}")
         for k in range(model.n_fits):
             row, jump = steps.isel(fit=k), jumps.isel(fit=k)
@@ -83,6 +90,21 @@ def entropies(settings: Settings) -> None:
             print("  transitions alone, n = 1 ... 12:")
             print("    h_n  ", np.round(jump.entropy_rate.values, 4))
             print("    top_n", np.round(jump.topological.values, 4), flush=True)
+            for what, one in (("step", row), ("transition", jump)):
+                lengths = np.flatnonzero(one.usable.values)
+                if len(lengths):
+                    n = int(lengths[np.argmin(one.topological.values[lengths])])
+                    bound = float(one.topological[n])
+                    tell_inequality(f"h_mu <= h_top of {n + 1}-blocks, a {what}", float(one.h_mu), float(one.h_mu_standard_error), bound, 0.0)
+        spectrum = dr.analysis.lyapunov_spectrum(model, n_steps=N_STEPS // 4, random_state=settings.random_state)    # nat per unit of time
+        dt = float(spectrum.attrs["dt"])
+        for k in range(model.n_fits):
+            value, error = spectrum.value.values[k], spectrum.standard_error.values[k]
+            above = value > 0
+            row = steps.isel(fit=k)
+            print(f"seed {k}: exponents {np.round(value[:4], 4)} +- {np.round(error[:4], 4)} nat a unit of time")
+            bound, spread = dt * value[above].sum(), dt * np.sqrt((error[above] ** 2).sum())
+            tell_inequality("h_mu <= sum of positive exponents, a step", float(row.h_mu), float(row.h_mu_standard_error), float(bound), float(spread))
 
 
 def compare(settings: Settings) -> None:

@@ -1,4 +1,8 @@
-"""Learned dynamics taken apart; every function gives an xr.Dataset with the dim ``fit`` first, or a networkx graph."""
+"""Learned dynamics taken apart. What takes a whole ensemble gives an xr.Dataset with the dim ``fit`` first (counts, an xr.DataArray).
+
+What cannot be one array over fits is of one fit, named with fit=: manifolds, homoclinic_points (a Dataset), basin_boundary (a DataTree), the graphs
+(networkx), count_regions (a number). compare_codes and compare_groups are of two codes or groups, and forbidden_words of one code.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from dynrnn.analysis.piecewise.reduced import Reduced, reduce
 from dynrnn.analysis.readout import with_observed
 from dynrnn.analysis.smooth import smooth_fixed_points
 from dynrnn.analysis.smooth.system import LEAVE_ROUTE, needs_smooth_route, refuse_on_the_smooth_route
-from dynrnn.analysis.stability import describe, sorted_multipliers, transient_growth
+from dynrnn.analysis.stability import describe, henrici, sorted_multipliers, transient_growth
 from dynrnn.errors import ArgumentError, check_int, unknown_name
 from dynrnn.streams import check_random_state
 
@@ -47,8 +47,9 @@ def fixed_points(
     -------
     Per object (fit, fixed_point), real ones first, sinks before saddles before sources: ``location`` (latent), ``observed`` (the model's
     observed dim, in the recording's units), ``region`` (unit: word, bits of the units of the canonical form), ``eigenvalue`` (mode: multipliers of
-    one step), what :func:`dynrnn.analysis.stability.describe` says of them, ``transient_growth`` (largest norm of a power up to 100 steps;
-    inf with a multiplier outside the unit circle, NaN for virtual ones), ``index`` (sign det(I - J); the degree of the map around it for one on a
+    one step), what :func:`dynrnn.analysis.stability.describe` says of them, ``henrici`` (departure of the Jacobian from normality, 0 to 1),
+    ``transient_growth`` (largest norm of a power up to 100 steps; inf with a multiplier outside the unit circle, NaN for virtual ones), ``index``
+    (sign det(I - J); the degree of the map around it for one on a
     switching plane; 0 if it is not isolated or not known), ``margin`` (distance to the next switching plane, negative for virtual ones: how far outside),
     ``residual`` (largest entry of f(z) - z, for virtual ones with their own region's map), ``virtual`` (the region's solution lies outside
     it: no fixed point, but may become one), ``kind`` ('point' or 'continuum': one point and ``dimension`` of a set within the region),
@@ -62,7 +63,8 @@ def fixed_points(
     ------
     Each region's map is affine and has one fixed point, real if it lies in the region. *words*: all 2^H words, one system of as many
     unknowns as units are on, O(2^H (H/2)^3). *arrangement*: all regions of H planes in r = rank W2 dimensions, twice, with two displacements of the planes,
-    O(C(H, r-1) H 2^r r^3). *search*: restarts that follow virtual solutions (Eisenmann et al. 2023, arXiv:2310.17561), O(n_starts r^3) and more.
+    O(C(H, r-1) H 2^r r^3). Both hold a chunk of regions at a time, O(1024 H + H^2 2^r), and the points found (481 MB with all libraries for the
+    166,751 regions of H = 100, r = 3). *search*: restarts that follow virtual solutions (Eisenmann et al. 2023, arXiv:2310.17561), O(n_starts r^3) and more.
 
     ``complete`` means: every region was solved in float64, no two displacements disagreed, and the index sum is the degree where that is
     known. What it cannot see are fixed points whose margin is below ``resolution`` (arrangement; 0 for words), solutions some 1e10 times as large as
@@ -126,7 +128,7 @@ def _dataset(maps: Maps, found: list[Found | None], model: Any) -> xr.Dataset:
     location, eigenvalue = np.full((F, n, M), np.nan), np.full((F, n, M), np.nan, dtype=np.complex128)
     region, flags = np.zeros((F, n, H), dtype=bool), {name: np.zeros((F, n), dtype=bool) for name in ("valid", "virtual", "on_border")}
     whole = {name: np.zeros((F, n), dtype=np.int64) for name in ("index", "dimension")}
-    real = {name: np.full((F, n), np.nan) for name in ("margin", "residual", "transient_growth")}
+    real = {name: np.full((F, n), np.nan) for name in ("margin", "residual", "henrici", "transient_growth")}
     kind = np.full((F, n), "", dtype="<U9")
     for k, (map, one) in enumerate(zip(maps.maps, found, strict=True)):
         if map is None or one is None or not one.points:
@@ -145,6 +147,7 @@ def _dataset(maps: Maps, found: list[Found | None], model: Any) -> xr.Dataset:
             whole[name][k, rows] = [getattr(point, name) for point in points]
         for name in ("margin", "residual"):
             real[name][k, rows] = [getattr(point, name) for point in points]
+        real["henrici"][k, rows] = henrici(J, mu)
         real["transient_growth"][k, rows] = _growth(J, mu, flags["virtual"][k, rows])
     at = ("fit", "fixed_point")
     said = {name: LONG_NAMES[name] for name in (*flags, *whole, *real)}
@@ -166,7 +169,8 @@ def _dataset(maps: Maps, found: list[Found | None], model: Any) -> xr.Dataset:
 LONG_NAMES = {
     "valid": ("the row holds an object",), "virtual": ("the region's solution lies outside it",), "on_border": ("it lies on a switching plane",),
     "index": ("fixed point index", "1"), "dimension": ("dimension of the continuum", "1"), "margin": ("distance to the next switching plane", "latent units"),
-    "residual": ("largest entry of f(z) - z", "latent units"), "transient_growth": ("largest norm of a power of the Jacobian", "1"),
+    "residual": ("largest entry of f(z) - z", "latent units"), "henrici": ("departure of the Jacobian from normality", "1"),
+    "transient_growth": ("largest norm of a power of the Jacobian", "1"),
 }
 
 

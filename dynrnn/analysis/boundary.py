@@ -43,7 +43,7 @@ def basin_boundary(
 
     Returns
     -------
-    A tree. Root: location (saddle, latent), attractor (saddle, branch): number of the attractor that the branch on side -1, +1 goes to, -1 where it
+    A tree. Root: location (saddle, latent), attractor (saddle, side): number of the attractor that the unstable branch on side -1, +1 goes to, -1 where it
     diverges, -2 where its points go to different ones (then the saddle's own manifolds cross a boundary); separates (saddle): the two differ and are clear;
     attractor_state (attractor_number, latent): a late state on each. Child ``saddle_i`` for every saddle that separates: its stable manifold as of
     ``manifolds``. attrs: complete (every saddle was looked at, and every manifold is complete), so is False where saddles are named by hand.

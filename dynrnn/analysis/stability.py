@@ -35,7 +35,8 @@ def stability_class(multiplier: Complex[np.ndarray, "*batch M"], tolerance: floa
 def describe(multiplier: xr.DataArray, dt: float = 1.0, tolerance: float = TOLERANCE, border: Bool[np.ndarray, "*batch"] | None = None) -> xr.Dataset:
     """Variables that go beside multipliers of a map sampled every ``dt``; multiplier (..., mode), of the whole period for a cycle.
 
-    stability as above; n_unstable: multipliers outside the unit circle, beyond the tolerance; spiral: the leading one is not real; flip: it is negative;
+    stability as above; n_unstable: multipliers outside the unit circle, beyond the tolerance; of the leading one: spiral, it is not real; flip, it is
+    negative; monotone, it is positive or 0;
     time_constant = -dt / ln|mu| (negative where it grows, inf at 1, 0 at mu = 0) and frequency = |arg mu| / (2 pi dt), each (..., mode); all are what the
     rows' padding makes of NaN: "", 0, False and NaN. border: rows on a switching plane, whose multipliers are those of one side and do not decide:
     they are non-hyperbolic, and their other variables are of that side.
@@ -59,10 +60,23 @@ def describe(multiplier: xr.DataArray, dt: float = 1.0, tolerance: float = TOLER
             "n_unstable": (dims[:-1], (size > 1 + tolerance).sum(-1), {"long_name": "multipliers outside the unit circle", "units": "1"}),
             "spiral": (dims[:-1], valid & ~near_real, {"long_name": "the leading multiplier is not real"}),
             "flip": (dims[:-1], valid & near_real & (leading.real < 0), {"long_name": "the leading multiplier is negative"}),
+            "monotone": (dims[:-1], valid & near_real & (leading.real >= 0), {"long_name": "the leading multiplier is positive"}),
             "time_constant": (dims, time_constant, {"long_name": "decay to 1/e takes so long", "units": "time of dt"}),
             "frequency": (dims, np.abs(np.angle(mu)) / (2 * np.pi * dt), {"long_name": "rotation", "units": "1 / time of dt"}),
         }
     )
+
+
+def henrici(J: Float[np.ndarray, "*batch M M"], multiplier: Complex[np.ndarray, "*batch M"]) -> Float[np.ndarray, "*batch"]:
+    """Departure from normality, sqrt(|J|^2 - sum |mu|^2) / |J| in Frobenius' norm: 0 for orthogonal eigenvectors, 1 for a nilpotent J (Henrici 1962).
+
+    >>> henrici(np.array([[0.0, 1.0], [0.0, 0.0]]), np.zeros(2, complex)).item()
+    1.0
+    """
+    size = np.maximum(np.abs(J).max(axis=(-2, -1), initial=0), 1e-300)              # taken out, so that no square overflows
+    whole = ((J / size[..., None, None]) ** 2).sum(axis=(-2, -1))
+    rest = whole - (np.abs(multiplier / size[..., None]) ** 2).sum(-1)
+    return np.sqrt(np.maximum(rest, 0) / np.maximum(whole, 1e-300))
 
 
 def transient_growth(J: Float[np.ndarray, "*batch M M"], n_steps: int = 100) -> Float[np.ndarray, "*batch"]:

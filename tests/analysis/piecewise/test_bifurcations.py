@@ -120,6 +120,16 @@ def test_loss_stands_beside_and_the_table_goes_to_zarr(tmp_path):
     xr.testing.assert_equal(back, table)
 
 
+def test_a_table_says_whether_every_snapshots_list_was_complete():
+    """A map with a line of fixed points at one snapshot has more cycles than a list can hold; objects that the caller names are not known to be all."""
+    maps = sweep(tau_left=0.5, delta_left=0.4, tau_right=-2.0, delta_right=0.4, mu=(-0.3, 0.7))
+    assert bool(one(maps, WHEN, max_period=2).complete)
+    assert not bool(one(maps, WHEN, objects=objects(1, 2)).complete)
+    swap = [PiecewiseLinearMap([a], [[0.0]], [[1.0]], [1.0], [0.0]) for a in (-0.9, -1.0, -0.8)]    # at -1 all z of (0, 1) are swapped around
+    assert bool(one(swap).complete)
+    assert not bool(one(swap, max_period=2).complete)
+
+
 def test_bad_arguments():
     maps = sweep(tau_left=0.5, delta_left=0.4, tau_right=-2.0, delta_right=0.4, mu=(-0.3, 0.7))
     with pytest.raises(dr.ArgumentError, match="at least two"):

@@ -44,6 +44,19 @@ def test_a_fit_with_its_units_permuted_is_at_zero(fit_and_permuted):
         assert result.attrs["align"] == "centroid"
 
 
+def test_a_fits_own_orbit_under_other_names_is_at_zero(fit_and_permuted):
+    """On one orbit exactly; each on its own orbit as well, since the order of a sum moves a state by rounding, which contraction keeps small."""
+    model, other = fit_and_permuted
+    begin = torch.tensor(np.random.default_rng(1).standard_normal((1, 20, 2)) * 2, dtype=torch.float32)
+    orbit, apart = (dr.generate(one, 300, initial=begin) for one in fit_and_permuted)
+    code = symbolic_code(model, orbit)
+    assert int(code.n_symbols[0]) > 3
+    for second in (symbolic_code(other, orbit), symbolic_code(other, apart)):
+        assert not (second.region.values == code.region.values).all()
+        result = compare_codes(code, second)
+        assert [float(result[name]) for name in ("distance", "edge_jaccard", "unmatched")] == [0, 0, 0]
+
+
 def test_numbers_do_not_matter_and_transitions_do():
     P = np.array([[0.1, 0.6, 0.3], [0.5, 0.2, 0.3], [0.3, 0.1, 0.6]])
     s = chain(P, 5000, 0)

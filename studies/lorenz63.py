@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 import tyro
 
 import dynrnn as dr
@@ -48,6 +49,8 @@ class Settings:
     validate_every: int = 1_000
     """Updates between free runs that are checked on the last fifth, which is held out (alrnn)."""
     file: Path | None = None
+    noise: float = 0.05
+    """Of the data trained on, in standard deviations of a channel."""
     random_state: int = 0
     preset: str = "gtf-2023"
     tests: int = 5
@@ -55,25 +58,6 @@ class Settings:
     """File for the table's numbers (JSON)."""
     save: Path | None = None
     """Folder for the last model."""
-
-
-def largest_exponent(model, orbit: np.ndarray, dt: float) -> np.ndarray:
-    """Largest Lyapunov exponent per fit along stored latent orbits [fit, time, latent], by products of exact Jacobians on a frame of one vector."""
-    import torch
-
-    F, T, M = orbit.shape
-    out = np.empty(F)
-    for f in range(F):
-        part = dr.select(model, f)
-        J = part.jacobian(torch.as_tensor(orbit[f][None])).detach().numpy()[0]
-        v, total = np.ones(M) / np.sqrt(M), 0.0
-        for t in range(T):
-            v = J[t] @ v
-            size = np.linalg.norm(v)
-            total += np.log(size) if t >= T // 10 else 0.0
-            v /= size
-        out[f] = total / (T - T // 10) / dt
-    return out
 
 
 def judge(model, tests, preset):
@@ -110,7 +94,7 @@ def report(name, d, h):
 def main(settings: Settings) -> None:
     tests = dr.load_dataset("lorenz63", n_steps=100_000, n_trials=settings.tests, random_state=1_000)
     if settings.file is None:
-        training = dr.load_dataset("lorenz63", n_steps=100_000, noise=0.05, random_state=settings.random_state)
+        training = dr.load_dataset("lorenz63", n_steps=100_000, noise=settings.noise, random_state=settings.random_state)
     else:
         training = dr.as_recording(np.load(settings.file).astype(np.float64), dt=0.01)
     common = {"n_fits": settings.fits * settings.average, "init": settings.init, "random_state": settings.random_state}
@@ -158,7 +142,7 @@ def symbols(model, orbits, settings):
     """Share of each region of the relu units along the first orbit, boundedness and the largest exponent."""
     z = orbits.latent.values[:, 0]
     signs = (z[:, :, settings.latent_dim - settings.n_relu :] > 0).astype(np.int64) @ (1 << np.arange(settings.n_relu))
-    exponents = largest_exponent(model, z[:, :20_000], 0.01)
+    exponents = dr.analysis.lyapunov_spectrum(model, 1, n_steps=2_000, initial=torch.tensor(orbits.latent.values[:, :1, -1])).value.values[:, 0]
     used = []
     for k in range(len(z)):
         share = np.bincount(signs[k], minlength=2**settings.n_relu) / signs.shape[1]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynrnn.analysis.lyapunov.flow import flow_map
+from dynrnn.analysis.flows import flow_map
 from dynrnn.analysis.piecewise.canonical import ANALYSED, NOT_FINITE, canonical
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.smooth.system import check_callable, jacobian_by_copies

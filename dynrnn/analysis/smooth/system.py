@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dynrnn.analysis.flows import flow_map
 from dynrnn.analysis.piecewise.canonical import ANALYSED, NOT_FINITE, canonical, check_dim
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.errors import ArgumentError, check_int
@@ -48,7 +49,8 @@ class SmoothMaps:
 
 
 def smooth_maps(system: Any, dim: int | None = None, inputs: Any = None) -> SmoothMaps:
-    """``system`` as maps, one a fit: a model, a run, whatever ``canonical`` takes, an object with ``step`` and ``dim``, or a callable and its ``dim``."""
+    """``system`` as maps, one a fit: a model, a run, whatever ``canonical`` takes, an object with ``step`` and ``dim``, a known flow (``dim``,
+    ``field(z)``, ``dt``; its map over dt), or a callable and its ``dim``."""
     model = system if isinstance(system, AdditiveModel) else getattr(system, "model", None)
     if isinstance(model, AdditiveModel):
         found = _of_model(model, inputs)
@@ -57,6 +59,12 @@ def smooth_maps(system: Any, dim: int | None = None, inputs: Any = None) -> Smoo
         if len({map.latent_dim for map in bare.maps if map is not None}) > 1:
             raise ArgumentError("the maps of one call must have the same number of latent units. Analyse them one by one.")
         found = SmoothMaps(tuple(None if map is None else _of_pieces(map) for map in bare.maps), bare.fit, bare.latent_dim, bare.dt)
+    elif callable(getattr(system, "field", None)):
+        if inputs is not None:
+            raise ArgumentError("inputs are for models; a flow has its own in its field.")
+        flow = flow_map(system, None)
+        map = SmoothMap(flow.dim, flow.step, lambda z: jacobian_by_copies(flow.step, z))
+        found = SmoothMaps((map,), np.arange(1), flow.dim, flow.dt)
     else:
         map = _of_callable(system, dim, inputs)
         return SmoothMaps((map,), np.arange(1), map.dim)
@@ -172,8 +180,9 @@ def refuse_on_the_smooth_route(**given: bool) -> None:
 
 
 def needs_smooth_route(system: Any) -> bool:
-    """Whether a system has no regions to go through: a callable, an object with ``step`` and ``dim``, or a model of smooth units."""
+    """Whether a system has no regions to go through: a callable, an object with ``dim`` and ``step`` or ``field``, or a model of smooth units."""
     model = getattr(system, "model", system)
     if hasattr(model, "additive_map"):
         return model.additive_map().phi == "tanh"
-    return callable(system) or (callable(getattr(system, "step", None)) and isinstance(getattr(system, "dim", None), int))
+    moves = callable(getattr(system, "step", None)) or callable(getattr(system, "field", None))
+    return callable(system) or (moves and isinstance(getattr(system, "dim", None), int))

@@ -10,6 +10,8 @@ import torch
 import xarray as xr
 from scipy.optimize import brentq
 
+import dynrnn as dr
+from dynrnn.analysis import fixed_points
 from dynrnn.analysis.piecewise.canonical import canonical
 from dynrnn.analysis.smooth import smooth_fixed_points
 from dynrnn.errors import ArgumentError
@@ -185,3 +187,17 @@ def test_a_system_by_its_methods():
 def test_bad_arguments_are_refused(system, options, says):
     with pytest.raises(ArgumentError, match=says):
         smooth_fixed_points(system, **options)
+
+
+def test_a_known_flow_is_its_map_over_a_sampling_step():
+    """Lorenz' three points; a multiplier over dt is e^(rate dt), rates from the characteristic polynomial, up to Runge-Kutta's error of fifth order a step."""
+    system = dr.known_system("lorenz63")
+    found = fixed_points(system, n_starts=128).isel(fit=0)
+    points = found.location.values[found.valid.values & (found.kind.values == "fixed point")]
+    c = np.sqrt(8 / 3 * 27)
+    want = np.array([[0, 0, 0], [c, c, 27], [-c, -c, 27]])
+    gaps = np.linalg.norm(points[:, None] - want, axis=-1)
+    assert len(points) == 3
+    assert gaps.min(0).max() < 1e-9
+    at = int(np.flatnonzero(found.valid.values)[gaps[:, 0].argmin()])
+    np.testing.assert_allclose(np.sort(np.abs(found.eigenvalue.values[at])), np.exp(0.01 * np.array([-22.82772, -2.66667, 11.82772])), rtol=1e-5)

@@ -38,7 +38,7 @@ def contraction_certificate(
         visits; piecewise-linear maps alone, and never a global statement).
     rate: stop at the first tier that proves this factor a step; any below 1 by default.
     inputs: a constant input (K,) for the regions of ``visited``; all other tiers hold for every input. orbit: what ``generate`` gives, or states (time, latent),
-        (trial, time, latent), (fit, trial, time, latent). dt: time of a step, by default that of the recording, 1 for bare maps.
+        (trial, time, latent), (fit, trial, time, latent). dt: time of a step, by default the recording's, 1 for bare maps.
     tolerance: relative width of the bracket at which bisection over the rate stops. max_size: M + H beyond which ``lmi`` is tried only if asked for.
 
     Returns

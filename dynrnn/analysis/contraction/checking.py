@@ -25,8 +25,8 @@ def verify_certificate(system: Any, certificate: xr.Dataset) -> xr.Dataset:
     -------
     Per fit of the certificate: ``valid``, which is all of: ``holds`` (the inequality or bound is proven again for this system at the stated rate),
     ``same_model`` (the system's numbers are those it was made for), ``unaltered`` (its seal fits what it states), ``consistent`` (rate, time constant,
-    scope and the statement of invariance agree with the proof); ``margin``: the stated rate less the recomputed bound for 'norm' and 'weighted', else the smallest
-    scaled eigenvalue left after rounding, -inf for what is no certificate; and ``status``. A fit without a certificate is not valid.
+    scope and the statement of invariance agree with the proof); ``margin``: the stated rate less the recomputed bound for 'norm' and 'weighted', else the
+    smallest scaled eigenvalue left after rounding, -inf for what is no certificate; ``status``. A fit without a certificate is not valid, its margin NaN.
 
     The seal finds changes, it does not stop a forger, who can compute it as well; what a forged certificate says is still proven or refused by ``holds``.
 

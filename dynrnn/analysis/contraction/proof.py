@@ -63,6 +63,8 @@ def margin(one: Sector, proof: Proof) -> float:
         return -np.inf
     if proof.tier == LMI:
         return sector_margin(one, P, proof.multiplier, proof.rate)
+    if not (np.diag(P) > 0).all():
+        return -np.inf
     states, units = np.sqrt(np.diag(P)), proof.multiplier
     exact = (np.diag(np.diag(P)) == P).all() and (states == powers_of_two(states)).all() and (units == powers_of_two(units)).all()
     return proof.rate - norm_rate(one, states, units) if exact and proof.tier == NORM else -np.inf

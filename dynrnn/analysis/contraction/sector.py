@@ -126,7 +126,7 @@ def _of_model(model: AdditiveModel, inputs: Any) -> Sectors:
 
 def _of_additive(map: AdditiveMap, k: int, pieces: PiecewiseLinearMap | None) -> Sector:
     def whole(value: torch.Tensor) -> np.ndarray:
-        return np.array(value[k].detach(), dtype=np.float64)
+        return value[k].detach().numpy().astype(np.float64)
 
     A, W1, W2 = whole(map.dense_A()), whole(map.dense_W1()), whole(map.dense_W2())
     # a diagonal in two parts is one addition; 1 - 1/M of centring is rounded twice

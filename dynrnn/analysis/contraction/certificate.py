@@ -37,7 +37,8 @@ def contraction_certificate(
         ``lmi`` (a quadratic metric, by a matrix inequality; needs the extra ``certificates``), ``visited`` (a quadratic metric for the regions that ``orbit``
         visits; piecewise-linear maps alone, and never a global statement).
     rate: stop at the first tier that proves this factor a step; any below 1 by default.
-    inputs: a constant input (K,) for the regions of ``visited``; all other tiers hold for every input. orbit: what ``generate`` gives, or states (time, latent),
+    inputs: a constant input (K,) for the regions of ``visited``; all other tiers hold for every input.
+    orbit: for ``visited``: what ``generate`` gives, or states (time, latent),
         (trial, time, latent), (fit, trial, time, latent). dt: time of a step, by default the recording's, 1 for bare maps.
     tolerance: relative width of the bracket at which bisection over the rate stops. max_size: M + H beyond which ``lmi`` is tried only if asked for.
 
@@ -63,7 +64,8 @@ def contraction_certificate(
     gradient method of Liberzon and Tempo 2004, IEEE Trans. Automatic Control 49, 990).
     Nothing is taken on a solver's word: definiteness is proven by Cholesky factorisation with Rump's bound (2006, BIT 46, 433), norms likewise, and
     the map's own rounding on the way to A, W1, W2 is bounded. It is the map in exact arithmetic on its float64 parameters that contracts.
-    Cost per fit: norm and weighted O((M + H)^3), lmi about 15 programs of size M + H, visited about 15 of size M per visited region.
+    Cost per fit: norm and weighted O((M + H)^3); lmi about 15 programs of size M + H, each O((M + H)^6) at worst (seconds at M + H = 50);
+    visited about 15 of size M per visited region.
 
     Fails: a map that contracts though no metric of these kinds shows it; ``contracting=False`` is no proof of the opposite.
 

@@ -53,7 +53,8 @@ def echo_state_test(
     ``trial_exponent`` (fit, trial): the largest conditional Lyapunov exponent along the input, natural logarithm per unit of time, from one tangent vector;
     ``exponent`` (fit) with ``standard_error``, ``lower``, ``upper``: over trials (Student's t; with one trial infinite). -inf: a direction that dies.
     ``indication`` (fit): 'echo state' if all pairs of all trials have converged and ``upper`` < 0 (with one trial, its exponent); 'no echo state' if
-    ``lower`` > 0, or pairs stay apart: the largest distance is not halved over the last half of the input; else 'undecided': longer inputs would tell.
+    ``lower`` > 0, or pairs stay apart: over the last half of the input their distance is not halved though at ``upper`` it would shrink tenfold;
+    else 'undecided': longer inputs would tell.
     ``spectral_radius`` (fit): of the Jacobian with all units at the end of their slopes' range: neither necessary nor sufficient with inputs.
     ``status``: where a state diverged, the row is empty.
 
@@ -89,7 +90,7 @@ def echo_state_test(
     starts = torch.tensor(np.stack(drawn))
     apart = _distances(carrier, spread * starts[:, :-1], u)                             # [F, B, pair, T]
     exponents = _exponents(carrier, spread * starts[:, 0], starts[:, -1], u, transient, subject.dt)
-    out = _dataset(apart, exponents, confidence, tolerance)
+    out = _dataset(apart, exponents, confidence, tolerance, subject.dt)
     radius = np.array([np.abs(np.linalg.eigvals(one.A + one.W1 @ one.W2)).max() for one in sectors_of(model).fits if one is not None])
     out["spectral_radius"] = ("fit", radius, {"long_name": "spectral radius with all units at the end of their range", "units": "1", "note": "indicator"})
     whole = out.assign_coords(fit=fits).astype(object, keep_attrs=True).reindex(fit=subject.fit, fill_value=np.nan)  # strings and numbers alike
@@ -178,14 +179,14 @@ def _exponents(carrier: Additive, z: Tensor, q: Tensor, u: Tensor, transient: in
     return torch.where(dead, torch.full_like(growth, -torch.inf), growth)[..., 0].numpy() / (n * dt)
 
 
-def _dataset(apart: np.ndarray, exponents: np.ndarray, confidence: float, tolerance: float) -> xr.Dataset:
+def _dataset(apart: np.ndarray, exponents: np.ndarray, confidence: float, tolerance: float, dt: float) -> xr.Dataset:
     F, B, _, T = apart.shape
     finite: np.ndarray = np.asarray(np.isfinite(apart).all((1, 2, 3)))
     status = np.full(F, "tested", dtype=object)
     for k in np.flatnonzero(~finite):
         bad = ~np.isfinite(apart[k]).all(1)                                            # [B, T]
         trial = int(bad.any(1).argmax())
-        status[k] = f"a state diverges, first in trial {trial} at step {int(bad[trial].argmax())}"
+        status[k] = f"states diverge, first in trial {trial} at step {int(bad[trial].argmax())}"
     if B == 1:
         status[finite] = "tested; one trial, so the exponent has no error"
     apart, exponents = np.where(finite[:, None, None, None], apart, np.nan), np.where(finite[:, None], exponents, np.nan)
@@ -197,7 +198,9 @@ def _dataset(apart: np.ndarray, exponents: np.ndarray, confidence: float, tolera
     half, error = (np.where(finite, x, np.nan) for x in (half, error))
     upper, lower = (value, value) if B == 1 else (value + half, value - half)
     together = (fraction == 1).all(1) & (upper < 0)
-    stay = ((widest[..., -1] > 0.5 * widest[..., T // 2]) & (fraction < 1)).any(1)
+    # over the last half of the input the tangent shrinks tenfold, and a pair is not even halved: the two are near different responses
+    near = np.exp(np.minimum(np.where(finite, upper, 0.0) * dt * (T - T // 2), 0.0)) < 0.1
+    stay = near & ((widest[..., -1] > 0.5 * widest[..., T // 2]) & (fraction < 1)).any(1)
     indication = np.where(together, Indication.FOR, np.where((lower > 0) | stay, Indication.AGAINST, Indication.UNDECIDED))
     indication = np.where(finite, indication, "")
     per_time, long = {"units": "nat / time of dt"}, ("fit", "trial", "time")

@@ -38,7 +38,7 @@ def test_what_is_proven_definite_is_definite():
     for trial in range(60):
         B = rng.standard_normal((6, 5)) * 10.0 ** rng.integers(-3, 4, (6, 1))
         Q = B @ B.T
-        Q = (Q + Q.T) / 2 + np.diag(np.diag(Q)) * 10.0 ** rng.uniform(-17, -12) * rng.choice([-1, 1])
+        Q = (Q + Q.T) / 2 + np.diag(np.diag(Q)) * 10.0 ** rng.uniform(-17, -10) * rng.choice([-1, 1])
         says = margin_of_definiteness(Q[None], np.zeros((1, 6, 6)))[0] > 0
         truth = positive_definite(exact(Q))
         assert truth or not says, trial

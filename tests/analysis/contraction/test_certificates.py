@@ -82,6 +82,20 @@ def test_expanding_maps_are_refused(tier):
         assert not verify_certificate(net, found).valid.any()
 
 
+@pytest.mark.parametrize("tier", TIERS)
+def test_stable_regions_whose_product_expands_are_refused(tier, monkeypatch):
+    """Both Jacobians have spectral radius sqrt(0.9), their product -2 * 0.9 - 1.8^2 as its trace: no metric shrinks under both, with or without a solver."""
+    net = (np.array([[0.0, 1.0], [-0.9, 1.8]]), [[0.0], [-3.6]], [[0.0, 1.0]], np.zeros(2), [0.0])
+    J = canonical(net).maps[0].jacobians(np.array([[False], [True]]))
+    np.testing.assert_allclose(np.abs(np.linalg.eigvals(J)), np.sqrt(0.9))
+    assert np.abs(np.linalg.eigvals(J[0] @ J[1])).max() > 4
+    assert not contraction_certificate(net, tier, orbit=scattered(net)).contracting.item()
+    if tier == "visited":
+        monkeypatch.setattr(visited, "have_solver", lambda: False)
+        found = contraction_certificate(net, tier, orbit=scattered(net))
+        assert "no common metric" in found.status.item()
+
+
 @pytest.mark.parametrize("tier", GLOBAL)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_pairs_come_together_at_the_proven_rate(family, tier):

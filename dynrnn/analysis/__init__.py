@@ -23,9 +23,11 @@ _PUBLIC = {
     "compare_codes": "symbols",
     "compare_groups": "symbols",
     "conditional_exponents": "lyapunov",
+    "contraction_certificate": "contraction",
     "count_regions": "piecewise.arrangement",
     "cycles": "_cycles",
     "dwell_times": "symbols",
+    "echo_state_test": "contraction",
     "fixed_points": "_fixed_points",
     "forbidden_words": "symbols",
     "growth_rate": "_cycles",
@@ -41,6 +43,7 @@ _PUBLIC = {
     "symbolic_code": "symbols",
     "transition_graph": "symbols",
     "unobserved_edges": "symbols",
+    "verify_certificate": "contraction",
     "word_counts": "symbols",
     "write_graphml": "symbols",
 }
@@ -66,6 +69,7 @@ if TYPE_CHECKING:
     from dynrnn.analysis._manifolds import homoclinic_points, manifolds
     from dynrnn.analysis._summary import summary
     from dynrnn.analysis.boundary import basin_boundary
+    from dynrnn.analysis.contraction import contraction_certificate, echo_state_test, verify_certificate
     from dynrnn.analysis.lyapunov import conditional_exponents, lyapunov_spectrum
     from dynrnn.analysis.piecewise.arrangement import count_regions
     from dynrnn.analysis.piecewise.canonical import canonical

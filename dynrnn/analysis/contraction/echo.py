@@ -1,0 +1,220 @@
+"""The echo-state test along given inputs: an indicator, never a certificate."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from dynrnn.analysis.contraction.sector import sectors_of
+from dynrnn.analysis.lyapunov.carrier import Additive, subject_of
+from dynrnn.analysis.lyapunov.estimate import half_width, mean_and_error
+from dynrnn.analysis.piecewise.canonical import NOT_FINITE
+from dynrnn.errors import ArgumentError, check_int
+from dynrnn.models.base import AdditiveModel
+from dynrnn.models.unwrap import model_of
+from dynrnn.streams import check_random_state
+from dynrnn_kernels.additive import forced_sequence
+
+BLOCK_NUMBERS = 2**21        # latent numbers of one block of steps held in memory at once
+NOTE = "indicator along these inputs and initial states, never a certificate; see contraction_certificate"
+
+
+class Indication(enum.StrEnum):
+    """What the test speaks for."""
+
+    FOR = "echo state"
+    AGAINST = "no echo state"
+    UNDECIDED = "undecided"
+
+
+def echo_state_test(
+    model: Any, inputs: Any, n_pairs: int = 32, random_state: int | None = 0, *, spread: float = 1.0, transient: int | None = None, tolerance: float = 1e-6,
+    confidence: float = 0.95, dt: float | None = None,
+) -> xr.Dataset:
+    """Whether states under the same input forget where they started, per fit and trial: an indicator, since other inputs and states may differ.
+
+    Parameters
+    ----------
+    model: a model that takes inputs, or its run.
+    inputs: (trial, time, input) or (time, input), an array or DataArray, or a recording that holds them. The input at index t acts in the step to t.
+    n_pairs: of initial states, in each trial the same; each latent unit is normal with the standard deviation ``spread`` (latent units).
+    random_state: of initial states and of the tangent vector.
+    transient: steps before the exponent counts; a tenth of the input by default. tolerance: a pair has converged where its distance has shrunk by this factor.
+    confidence: of the interval over trials. dt: time of a step, by default that of the recording that the model was trained on.
+
+    Returns
+    -------
+    ``distance_median`` and ``distance_max`` (fit, trial, time): over pairs, Euclidean, in latent units; ``converged`` (fit, trial): fraction of pairs;
+    ``trial_exponent`` (fit, trial): the largest conditional Lyapunov exponent along the input, natural logarithm per unit of time, from one tangent vector;
+    ``exponent`` (fit) with ``standard_error``, ``lower``, ``upper``: over trials (Student's t; with one trial infinite). -inf: a direction that dies.
+    ``indication`` (fit): 'echo state' if all pairs of all trials have converged and ``upper`` < 0 (with one trial, its exponent); 'no echo state' if
+    ``lower`` > 0, or pairs stay apart: over the last half of the input their distance is not halved though at ``upper`` it would shrink tenfold;
+    else 'undecided': longer inputs would tell.
+    ``spectral_radius`` (fit): of the Jacobian with all units at the end of their slopes' range: neither necessary nor sufficient with inputs.
+    ``status``: where a state diverged, the row is empty.
+
+    Method: Jaeger 2001 (GMD report 148) for the property; conditional exponents after Pecora and Carroll 1990 (Phys. Rev. Lett. 64, 821).
+    Cost O(fit trial time n_pairs M H).
+    Fails: contraction slower than the input is long looks undecided; a second response whose basin no pair hits is not seen.
+
+    Raises
+    ------
+    ArgumentError : a model without inputs, a callable or bare map, inputs that are not finite, too short or of other width, ragged trials.
+
+    >>> import numpy as np
+    >>> from dynrnn.models import ALRNN
+    >>> u = np.random.default_rng(0).standard_normal((3, 200, 2))
+    >>> echo_state_test(ALRNN(2, 4, 2, input_dim=2, random_state=0), u).trial_exponent.sizes
+    Frozen({'fit': 1, 'trial': 3})
+    """
+    model = model_of(model)
+    n_pairs = check_int("n_pairs", n_pairs, low=1)
+    for name, value in {"spread": spread, "tolerance": tolerance}.items():
+        if not (isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value) and value > 0):
+            raise ArgumentError(f"{name} must be a positive number, got {value!r}.")
+    if not (isinstance(confidence, float) and 0 < confidence < 1):
+        raise ArgumentError(f"confidence must lie between 0 and 1, for example 0.95, got {confidence!r}.")
+    u = _inputs(model, inputs)
+    n_steps = u.shape[1] - 1
+    transient = n_steps // 10 if transient is None else check_int("transient", transient, low=0, high=n_steps - 1)
+    seed = check_random_state(random_state)
+    subject = subject_of(model, dt=dt)
+    carrier, fits = subject.carrier, subject.fit[subject.usable]
+    assert isinstance(carrier, Additive)
+    drawn = [np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(4, int(k)))).standard_normal((2 * n_pairs + 1, carrier.dim)) for k in fits]
+    starts = torch.tensor(np.stack(drawn))
+    apart = _distances(carrier, spread * starts[:, :-1], u)                             # [F, B, pair, T]
+    exponents = _exponents(carrier, spread * starts[:, 0], starts[:, -1], u, transient, subject.dt)
+    out = _dataset(apart, exponents, confidence, tolerance, subject.dt)
+    radius = np.array([np.abs(np.linalg.eigvals(one.A + one.W1 @ one.W2)).max() for one in sectors_of(model).fits if one is not None])
+    out["spectral_radius"] = ("fit", radius, {"long_name": "spectral radius with all units at the end of their range", "units": "1", "note": "indicator"})
+    whole = out.assign_coords(fit=fits).astype(object, keep_attrs=True).reindex(fit=subject.fit, fill_value=np.nan)  # strings and numbers alike
+    for name in whole.data_vars:
+        text = name in ("indication", "status")
+        empty = NOT_FINITE if name == "status" else "" if text else np.nan
+        values = whole[name].values
+        values[~subject.usable] = empty
+        whole[name] = (whole[name].dims, values.astype(str if text else np.float64), whole[name].attrs)
+    whole = whole.assign_coords(trial=np.arange(len(u)), time=("time", subject.dt * np.arange(u.shape[1]), {"units": "time of dt"}))
+    whole.attrs = {
+        "dt": subject.dt, "n_pairs": n_pairs, "spread": float(spread), "transient": transient, "tolerance": float(tolerance), "confidence": confidence,
+        "random_state": seed, "logarithm": "natural", "note": NOTE,
+    }
+    return whole
+
+
+def _inputs(model: AdditiveModel, inputs: Any) -> Tensor:
+    """[B, T, K] in float64."""
+    K = model.input_dim
+    if K == 0:
+        raise ArgumentError("the model takes no inputs (input_dim=0), so there is no input to forget under. Use contraction_certificate or lyapunov_spectrum.")
+    if isinstance(inputs, xr.Dataset):
+        if "inputs" not in inputs:
+            raise ArgumentError("the recording holds no inputs. Give them with as_recording(x, inputs=u), or pass an array (trial, time, input).")
+        if "n_time" in inputs and len(np.unique(inputs.n_time.values)) > 1:
+            raise ArgumentError("the recording's trials have unequal lengths. Cut them to one length, or test them one by one.")
+        inputs = inputs.inputs
+    if isinstance(inputs, xr.DataArray):
+        inputs = inputs.transpose(*(("trial",) if "trial" in inputs.dims else ()), "time", "input").values
+    try:
+        u = torch.as_tensor(np.asarray(inputs, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"inputs must be an array of numbers (trial, time, input): {error}.") from None
+    u = u[None] if u.ndim == 2 else u
+    if u.ndim != 3 or u.shape[2] != K or u.shape[0] < 1:
+        raise ArgumentError(f"inputs must have shape (trial, time, {K}) or (time, {K}), got {tuple(np.shape(inputs))}.")
+    if u.shape[1] < 11:
+        raise ArgumentError(f"inputs cover {u.shape[1]} samples; the test needs at least 11, ten steps, and long enough for states to come together.")
+    if not bool(torch.isfinite(u).all()):
+        b, t, _ = (int(i) for i in torch.nonzero(~torch.isfinite(u))[0])
+        raise ArgumentError(f"inputs hold NaN or inf, first in trial {b} at index {t}.")
+    return u
+
+
+def _distances(carrier: Additive, z: Tensor, u: Tensor) -> np.ndarray:
+    """|z - y| of all pairs [F, B, n, T] from z [F, 2 n, M], the first n against the others."""
+    F, N, M = z.shape
+    B, T, _ = u.shape
+    now = z.repeat(1, B, 1)                                                            # trial by trial
+    out = np.empty((F, B, N // 2, T))
+    out[..., 0] = _apart(now[:, :, None], B)[..., 0]
+    block = max(1, BLOCK_NUMBERS // (F * B * N * M))
+    with torch.no_grad():
+        for first in range(1, T, block):
+            drive = u[:, first : first + block].repeat_interleave(N, 0)[None]
+            n = drive.shape[2]
+            nothing = z.new_zeros(1).expand(F, B * N, n, M)
+            states = forced_sequence(carrier.map, now, nothing, z.new_zeros(()), drive.expand(F, -1, -1, -1), backend="cpu")
+            out[..., first : first + n] = _apart(states, B)
+            now = states[:, :, -1].contiguous()
+    return out
+
+
+def _apart(states: Tensor, B: int) -> np.ndarray:
+    F, S, n, M = states.shape
+    one, other = states.reshape(F, B, 2, S // B // 2, n, M).unbind(2)
+    return torch.linalg.vector_norm(one - other, dim=-1).numpy()
+
+
+def _exponents(carrier: Additive, z: Tensor, q: Tensor, u: Tensor, transient: int, dt: float) -> np.ndarray:
+    """Largest conditional exponent [F, B] of every trial, from one vector q [F, M] carried along the orbit of z [F, M]."""
+    F, (B, T, _) = len(z), u.shape
+    state = z[:, None].repeat(1, B, 1)
+    frame = (q / torch.linalg.vector_norm(q, dim=-1, keepdim=True))[:, None, None].repeat(1, B, 1, 1)
+    every, distance = torch.ones(F, dtype=torch.int64), torch.ones(F, dtype=torch.float64)
+    drive = u[None, :, 1:]
+    if transient:
+        part = carrier.carry(state, frame, transient, every, drive[:, :, :transient].contiguous(), None, distance, False)
+        state, frame = part.z, part.Q
+        dead = torch.isneginf(part.log_r)
+    else:
+        dead = torch.zeros(F, B, 1, dtype=torch.bool)
+    n = T - 1 - transient
+    growth = carrier.carry(state, frame, n, every, drive[:, :, transient:].contiguous(), None, distance, False).log_r
+    return torch.where(dead, torch.full_like(growth, -torch.inf), growth)[..., 0].numpy() / (n * dt)
+
+
+def _dataset(apart: np.ndarray, exponents: np.ndarray, confidence: float, tolerance: float, dt: float) -> xr.Dataset:
+    F, B, _, T = apart.shape
+    finite: np.ndarray = np.asarray(np.isfinite(apart).all((1, 2, 3)))
+    status = np.full(F, "tested", dtype=object)
+    for k in np.flatnonzero(~finite):
+        bad = ~np.isfinite(apart[k]).all(1)                                            # [B, T]
+        trial = int(bad.any(1).argmax())
+        status[k] = f"states diverge, first in trial {trial} at step {int(bad[trial].argmax())}"
+    if B == 1:
+        status[finite] = "tested; one trial, so the exponent has no error"
+    apart, exponents = np.where(finite[:, None, None, None], apart, np.nan), np.where(finite[:, None], exponents, np.nan)
+    widest = apart.max(2)
+    with np.errstate(invalid="ignore"):
+        fraction = np.where(finite[:, None], (apart[..., -1] <= tolerance * apart[..., 0]).mean(2), np.nan)
+        value, error = (exponents[:, 0], np.full(F, np.inf)) if B == 1 else (x[:, 0] for x in mean_and_error(exponents[..., None]))
+    half = np.where(np.isneginf(value), 0.0, np.inf if B == 1 else half_width(error, max(B, 2), confidence))
+    half, error = (np.where(finite, x, np.nan) for x in (half, error))
+    upper, lower = (value, value) if B == 1 else (value + half, value - half)
+    together = (fraction == 1).all(1) & (upper < 0)
+    # over the last half of the input the tangent shrinks tenfold, and a pair is not even halved: the two are near different responses
+    near = np.exp(np.minimum(np.where(finite, upper, 0.0) * dt * (T - T // 2), 0.0)) < 0.1
+    stay = near & ((widest[..., -1] > 0.5 * widest[..., T // 2]) & (fraction < 1)).any(1)
+    indication = np.where(together, Indication.FOR, np.where((lower > 0) | stay, Indication.AGAINST, Indication.UNDECIDED))
+    indication = np.where(finite, indication, "")
+    per_time, long = {"units": "nat / time of dt"}, ("fit", "trial", "time")
+    return xr.Dataset(
+        {
+            "distance_median": (long, np.median(apart, 2), {"long_name": "median distance of pairs", "units": "latent"}),
+            "distance_max": (long, widest, {"long_name": "largest distance of pairs", "units": "latent"}),
+            "converged": (long[:2], fraction, {"long_name": "fraction of pairs that came together", "units": "1"}),
+            "trial_exponent": (long[:2], exponents, {"long_name": "largest conditional exponent along the input"} | per_time),
+            "exponent": ("fit", value, {"long_name": "its mean over trials"} | per_time),
+            "standard_error": ("fit", error, {"long_name": "its standard error over trials"} | per_time),
+            "lower": ("fit", value - half, {"long_name": "lower end of the confidence interval"} | per_time),
+            "upper": ("fit", value + half, {"long_name": "upper end of the confidence interval"} | per_time),
+            "indication": ("fit", indication.astype(str), {"long_name": "what the test speaks for", "note": NOTE}),
+            "status": ("fit", status.astype(str), {"long_name": "what was done"}),
+        }
+    )

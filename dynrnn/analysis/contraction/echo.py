@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dynrnn.analysis.contraction.sector import sectors_of
 from dynrnn.analysis.lyapunov.carrier import Additive, subject_of
+from dynrnn.analysis.lyapunov.conditional import conditional_exponents, trials_of
 from dynrnn.analysis.lyapunov.estimate import half_width, mean_and_error
 from dynrnn.analysis.piecewise.canonical import NOT_FINITE
 from dynrnn.errors import ArgumentError, check_int
@@ -20,6 +21,7 @@ from dynrnn.models.unwrap import model_of
 from dynrnn.streams import check_random_state
 from dynrnn_kernels.additive import forced_sequence
 
+LEAST = 21                   # samples of a trial
 BLOCK_NUMBERS = 2**21        # latent numbers of one block of steps held in memory at once
 NOTE = "indicator along these inputs and initial states, never a certificate; see contraction_certificate"
 
@@ -43,14 +45,14 @@ def echo_state_test(
     model: a model that takes inputs, or its run.
     inputs: (trial, time, input) or (time, input), an array or DataArray, or a recording that holds them. The input at index t acts in the step to t.
     n_pairs: of initial states, in each trial the same; each latent unit is normal with the standard deviation ``spread`` (latent units).
-    random_state: of initial states and of the tangent vector.
+    random_state: of initial states and of tangent vectors.
     transient: steps before the exponent counts; a tenth of the input by default. tolerance: a pair has converged where its distance has shrunk by this factor.
     confidence: of the interval over trials. dt: time of a step, by default that of the recording that the model was trained on.
 
     Returns
     -------
     ``distance_median`` and ``distance_max`` (fit, trial, time): over pairs, Euclidean, in latent units; ``converged`` (fit, trial): fraction of pairs;
-    ``trial_exponent`` (fit, trial): the largest conditional Lyapunov exponent along the input, natural logarithm per unit of time, from one tangent vector;
+    ``trial_exponent`` (fit, trial): the largest exponent of :func:`conditional_exponents` along the input, natural logarithm per unit of time;
     ``exponent`` (fit) with ``standard_error``, ``lower``, ``upper``: over trials (Student's t; with one trial infinite). -inf: a direction that dies.
     ``indication`` (fit): 'echo state' if all pairs of all trials have converged and ``upper`` < 0 (with one trial, its exponent); 'no echo state' if
     ``lower`` > 0, or pairs stay apart: over the last half of the input their distance is not halved though at ``upper`` it would shrink tenfold;
@@ -81,15 +83,15 @@ def echo_state_test(
         raise ArgumentError(f"confidence must lie between 0 and 1, for example 0.95, got {confidence!r}.")
     u = _inputs(model, inputs)
     n_steps = u.shape[1] - 1
-    transient = n_steps // 10 if transient is None else check_int("transient", transient, low=0, high=n_steps - 1)
+    transient = n_steps // 10 if transient is None else check_int("transient", transient, low=0, high=n_steps - 10)
     seed = check_random_state(random_state)
     subject = subject_of(model, dt=dt)
     carrier, fits = subject.carrier, subject.fit[subject.usable]
     assert isinstance(carrier, Additive)
-    drawn = [np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(4, int(k)))).standard_normal((2 * n_pairs + 1, carrier.dim)) for k in fits]
+    drawn = [np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(4, int(k)))).standard_normal((2 * n_pairs, carrier.dim)) for k in fits]
     starts = torch.tensor(np.stack(drawn))
-    apart = _distances(carrier, spread * starts[:, :-1], u)                             # [F, B, pair, T]
-    exponents = _exponents(carrier, spread * starts[:, 0], starts[:, -1], u, transient, subject.dt)
+    apart = _distances(carrier, spread * starts, u)                             # [F, B, pair, T]
+    exponents = conditional_exponents(model, u.numpy(), 1, warmup=transient, random_state=seed, spread=spread, dt=dt).value.values[subject.usable, :, 0]
     out = _dataset(apart, exponents, confidence, tolerance, subject.dt)
     radius = np.array([np.abs(np.linalg.eigvals(one.A + one.W1 @ one.W2)).max() for one in sectors_of(model).fits if one is not None])
     out["spectral_radius"] = ("fit", radius, {"long_name": "spectral radius with all units at the end of their range", "units": "1", "note": "indicator"})
@@ -109,31 +111,16 @@ def echo_state_test(
 
 
 def _inputs(model: AdditiveModel, inputs: Any) -> Tensor:
-    """[B, T, K] in float64."""
-    K = model.input_dim
-    if K == 0:
+    """[B, T, K] in float64, trials of one length."""
+    if model.input_dim == 0:
         raise ArgumentError("the model takes no inputs (input_dim=0), so there is no input to forget under. Use contraction_certificate or lyapunov_spectrum.")
-    if isinstance(inputs, xr.Dataset):
-        if "inputs" not in inputs:
-            raise ArgumentError("the recording holds no inputs. Give them with as_recording(x, inputs=u), or pass an array (trial, time, input).")
-        if "n_time" in inputs and len(np.unique(inputs.n_time.values)) > 1:
-            raise ArgumentError("the recording's trials have unequal lengths. Cut them to one length, or test them one by one.")
-        inputs = inputs.inputs
-    if isinstance(inputs, xr.DataArray):
-        inputs = inputs.transpose(*(("trial",) if "trial" in inputs.dims else ()), "time", "input").values
-    try:
-        u = torch.as_tensor(np.asarray(inputs, dtype=np.float64))
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"inputs must be an array of numbers (trial, time, input): {error}.") from None
-    u = u[None] if u.ndim == 2 else u
-    if u.ndim != 3 or u.shape[2] != K or u.shape[0] < 1:
-        raise ArgumentError(f"inputs must have shape (trial, time, {K}) or (time, {K}), got {tuple(np.shape(inputs))}.")
-    if u.shape[1] < 11:
-        raise ArgumentError(f"inputs cover {u.shape[1]} samples; the test needs at least 11, ten steps, and long enough for states to come together.")
-    if not bool(torch.isfinite(u).all()):
-        b, t, _ = (int(i) for i in torch.nonzero(~torch.isfinite(u))[0])
-        raise ArgumentError(f"inputs hold NaN or inf, first in trial {b} at index {t}.")
-    return u
+    trials = trials_of(inputs, model.input_dim)
+    lengths = {len(u) for u in trials}
+    if len(lengths) > 1:
+        raise ArgumentError(f"trials have unequal lengths, {min(lengths)} to {max(lengths)} samples. Cut them to one length, or test them one by one.")
+    if min(lengths) < LEAST:
+        raise ArgumentError(f"inputs cover {min(lengths)} samples; the test needs at least {LEAST}, and long enough for states to come together.")
+    return torch.tensor(np.stack(trials))
 
 
 def _distances(carrier: Additive, z: Tensor, u: Tensor) -> np.ndarray:
@@ -159,24 +146,6 @@ def _apart(states: Tensor, B: int) -> np.ndarray:
     F, S, n, M = states.shape
     one, other = states.reshape(F, B, 2, S // B // 2, n, M).unbind(2)
     return torch.linalg.vector_norm(one - other, dim=-1).numpy()
-
-
-def _exponents(carrier: Additive, z: Tensor, q: Tensor, u: Tensor, transient: int, dt: float) -> np.ndarray:
-    """Largest conditional exponent [F, B] of every trial, from one vector q [F, M] carried along the orbit of z [F, M]."""
-    F, (B, T, _) = len(z), u.shape
-    state = z[:, None].repeat(1, B, 1)
-    frame = (q / torch.linalg.vector_norm(q, dim=-1, keepdim=True))[:, None, None].repeat(1, B, 1, 1)
-    every, distance = torch.ones(F, dtype=torch.int64), torch.ones(F, dtype=torch.float64)
-    drive = u[None, :, 1:]
-    if transient:
-        part = carrier.carry(state, frame, transient, every, drive[:, :, :transient].contiguous(), None, distance, False)
-        state, frame = part.z, part.Q
-        dead = torch.isneginf(part.log_r)
-    else:
-        dead = torch.zeros(F, B, 1, dtype=torch.bool)
-    n = T - 1 - transient
-    growth = carrier.carry(state, frame, n, every, drive[:, :, transient:].contiguous(), None, distance, False).log_r
-    return torch.where(dead, torch.full_like(growth, -torch.inf), growth)[..., 0].numpy() / (n * dt)
 
 
 def _dataset(apart: np.ndarray, exponents: np.ndarray, confidence: float, tolerance: float, dt: float) -> xr.Dataset:

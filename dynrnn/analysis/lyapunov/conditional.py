@@ -20,7 +20,8 @@ N_STARTS = 2
 
 
 def conditional_exponents(
-    model: Any, inputs: Any, n_exponents: int | None = None, *, warmup: int | None = None, random_state: int | None = 0, confidence: float = 0.95
+    model: Any, inputs: Any, n_exponents: int | None = None, *, warmup: int | None = None, random_state: int | None = 0, confidence: float = 0.95,
+    spread: float = 1.0, dt: float | None = None,
 ) -> xr.Dataset:
     """Lyapunov exponents of a model along a given input, natural logarithm per unit of time, for each trial.
 
@@ -30,7 +31,8 @@ def conditional_exponents(
         the step from t to t + 1. Trials may differ in length (``n_time`` of a recording).
     n_exponents: the largest so many; all M by default. warmup: steps of each trial that turn state and frame and do not count (a tenth of the shortest, at
         least 20).
-    random_state: of initial states and frames, two of each a trial. confidence: of the interval over trials.
+    random_state: of initial states and frames, two of each a trial. confidence: of the interval over trials. spread: standard deviation of the initial
+        latent states. dt: time of a step, by default that of the recording that the model was trained on.
 
     Returns
     -------
@@ -43,14 +45,14 @@ def conditional_exponents(
 
     Raises ArgumentError: a model without inputs; inputs of another width, not finite, or shorter than the warm-up and ten steps more.
     """
-    subject = subject_of(model)
+    subject = subject_of(model, dt=dt)
     carrier = subject.carrier
     K, M = carrier.input_dim, carrier.dim
     if not isinstance(carrier, Additive) or subject.model is None or K == 0:
         raise ArgumentError("conditional exponents are those of a model along its inputs, and this one takes none: see lyapunov_spectrum.")
     k = M if n_exponents is None else check_int("n_exponents", n_exponents, low=1, high=M)
     seed = check_random_state(random_state)
-    trials = _trials(inputs, K)
+    trials = trials_of(inputs, K)
     lengths = np.array([len(u) - 1 for u in trials])
     warm = max(20, int(lengths.min()) // 10) if warmup is None else check_int("warmup", warmup, low=0)
     if lengths.min() < warm + 10:
@@ -64,6 +66,7 @@ def conditional_exponents(
         rows = np.flatnonzero(lengths == length)
         u = torch.tensor(np.repeat(np.stack([trials[b][1:] for b in rows]), N_STARTS, 0))[None]
         z, Q = _starts(fits, rows, k, M, seed)
+        z = spread * z
         every = choose_interval(carrier, z, Q, u[:, :, : min(128, int(length))])
         one = torch.ones(F, dtype=torch.float64)
         if warm:
@@ -76,7 +79,7 @@ def conditional_exponents(
     return _dataset(subject, values, failed, lengths - warm, confidence, {"warmup": warm, "random_state": seed, "confidence": confidence, "dt": subject.dt})
 
 
-def _trials(inputs: Any, K: int) -> list[np.ndarray]:
+def trials_of(inputs: Any, K: int) -> list[np.ndarray]:
     """Inputs [time, K] of each trial, its own length."""
     if isinstance(inputs, xr.Dataset):
         if "inputs" not in inputs:

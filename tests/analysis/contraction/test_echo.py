@@ -125,13 +125,13 @@ def test_bad_input():
     model, error = linear([0.5, 0.25]), dr.errors.ArgumentError
     with pytest.raises(error, match="takes no inputs"):
         echo_state_test(dr.ALRNN(2, 3, 1, random_state=0), inputs())
-    with pytest.raises(error, match=r"\(trial, time, 1\)"):
+    with pytest.raises(error, match=r"\(trial, time, input\) with 1 inputs"):
         echo_state_test(model, inputs(K=2))
-    with pytest.raises(error, match="at least 11"):
-        echo_state_test(model, inputs(n_steps=10))
+    with pytest.raises(error, match="at least 21"):
+        echo_state_test(model, inputs(n_steps=20))
     u = inputs()
     u[1, 7] = np.nan
-    with pytest.raises(error, match="trial 1 at index 7"):
+    with pytest.raises(error, match="input 0 of trial 1 is nan at sample 7"):
         echo_state_test(model, u)
     with pytest.raises(error, match="no inputs"):
         echo_state_test(model, dr.as_recording(np.zeros((20, 2))))

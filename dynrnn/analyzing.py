@@ -39,9 +39,9 @@ def analyze(
     under these names is replaced, each group when it is done.
     The functions of the same names in ``dynrnn.analysis`` say what the variables are, what is complete, and what it costs.
 
-    A fit whose parameters are not finite has empty rows and no graph. One whose free run diverges has its fixed points and cycles, a code up to there whose
-    status says so ("analysed until the orbit diverged", or "orbit not finite" where nothing is left of it), and no graph. FileFormatError if the folder
-    holds no run with a model.
+    A fit whose parameters are not finite has empty rows and no graph. One whose free run diverges has its fixed points and cycles, a code up to there
+    whose status says so ("analysed until the orbit diverged", or "orbit not finite" where nothing is left of it), and no graph.
+    FileFormatError if the folder holds no run with a model.
     """
     check_int("max_period", max_period, low=1)
     check_int("n_steps", n_steps, low=2)

@@ -76,7 +76,7 @@ def henrici(J: Float[np.ndarray, "*batch M M"], multiplier: Complex[np.ndarray, 
     size = np.maximum(np.abs(J).max(axis=(-2, -1), initial=0), 1e-300)              # taken out, so that no square overflows
     whole = ((J / size[..., None, None]) ** 2).sum(axis=(-2, -1))
     rest = whole - (np.abs(multiplier / size[..., None]) ** 2).sum(-1)
-    return np.sqrt(np.maximum(rest, 0) / np.maximum(whole, 1e-300))
+    return np.asarray(np.sqrt(np.maximum(rest, 0) / np.maximum(whole, 1e-300)))
 
 
 def transient_growth(J: Float[np.ndarray, "*batch M M"], n_steps: int = 100) -> Float[np.ndarray, "*batch"]:

@@ -25,7 +25,7 @@ def largest_ball(
     (array([2.5]), 0.5)
     """
     n = G.shape[1]
-    length = np.linalg.norm(G, axis=1) if length is None else length
+    size = np.asarray(np.linalg.norm(G, axis=1)) if length is None else length
     if not len(g) and box is None and most is not None:
         return np.zeros(n), most
     if n == 1 and len(g) and np.abs(G).min() > 0:                                   # an interval, mostly empty: no need for a programme
@@ -33,7 +33,7 @@ def largest_ball(
         if ends[~rising].max(initial=-np.inf) > ends[rising].min(initial=np.inf):
             return None
     bounds = [*(box or [(None, None)] * n), (None, most)]
-    found = linprog(np.r_[np.zeros(n), -1.0], A_ub=np.column_stack([G, length]), b_ub=g, bounds=bounds, method="highs")
+    found = linprog(np.r_[np.zeros(n), -1.0], A_ub=np.column_stack([G, size]), b_ub=g, bounds=bounds, method="highs")
     if found.status == INFEASIBLE:
         return None
     if found.status != 0:

@@ -14,9 +14,9 @@ from torch import Tensor
 from dynrnn_kernels.additive import cpu_tangent
 from dynrnn_kernels.additive.cpu_frames import DEAD
 from dynrnn_kernels.additive.layout import cpu_layout, pack
-from dynrnn_kernels.additive.library import choose_backend
 from dynrnn_kernels.additive.map import AdditiveMap
 from dynrnn_kernels.additive.reference import activation_slope, apply, preactivation, step
+from dynrnn_kernels.backends import choose_backend
 from dynrnn_kernels.errors import KernelError
 
 

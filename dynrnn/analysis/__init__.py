@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 _PUBLIC = {
     "PiecewiseLinearMap": "piecewise.map",
     "admissible_graph": "symbols",
+    "attractors": "basins",
     "basin_boundary": "boundary",
+    "basin_slice": "basins",
     "bifurcations": "_bifurcations",
     "canonical": "piecewise.canonical",
     "code_entropies": "symbols",
@@ -19,6 +21,7 @@ _PUBLIC = {
     "compare_codes": "symbols",
     "compare_groups": "symbols",
     "conditional_exponents": "lyapunov",
+    "continuation": "branches",
     "count_regions": "piecewise.arrangement",
     "cycles": "_cycles",
     "dwell_times": "symbols",
@@ -30,6 +33,7 @@ _PUBLIC = {
     "manifolds": "_manifolds",
     "markov_order": "symbols",
     "n_fixed": "_cycles",
+    "orbit_diagram": "branches",
     "read_graphml": "symbols",
     "smooth_cycles": "smooth",
     "smooth_fixed_points": "smooth",
@@ -61,7 +65,9 @@ if TYPE_CHECKING:
     from dynrnn.analysis._fixed_points import fixed_points
     from dynrnn.analysis._manifolds import homoclinic_points, manifolds
     from dynrnn.analysis._summary import summary
+    from dynrnn.analysis.basins import attractors, basin_slice
     from dynrnn.analysis.boundary import basin_boundary
+    from dynrnn.analysis.branches import continuation, orbit_diagram
     from dynrnn.analysis.lyapunov import conditional_exponents, lyapunov_spectrum
     from dynrnn.analysis.piecewise.arrangement import count_regions
     from dynrnn.analysis.piecewise.canonical import canonical

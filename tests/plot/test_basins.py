@@ -51,9 +51,10 @@ def test_every_label_has_its_colour_and_the_legend_its_share_within_the_figure(n
     assert words[0] == f"0: quasi-periodic, {100 * (label == 0).mean():.1f} %"
     assert (words[-3] == "and 5 more") == (n == 14)
     box, frame = legend.get_window_extent(canvas.get_renderer()), figure.bbox
-    assert frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+    assert frame.x0 <= box.x0 < box.x1 <= frame.x1
+    assert frame.y0 <= box.y0 < box.y1 <= frame.y1
     axes = figure.axes[0].get_tightbbox(canvas.get_renderer())
-    assert axes.x1 <= box.x0 + 1 and axes.x0 >= 0
+    assert frame.x0 <= axes.x0 < axes.x1 <= box.x0 + 1
 
 
 def test_what_is_not_there_is_named():

@@ -43,7 +43,8 @@ def attractors(
     n_starts: random initial states of each fit, at least 8. By default latent states from a standard normal distribution (a model's; training data are
         standardised), or uniform in ``box`` = (low, high), each a number or (dim,), which bare maps, callables and known flows must be given.
     starts: the initial states themselves, (start, dim) or (fit, start, dim), instead.
-    transient: steps before an orbit is first looked at. One that has not settled is run again and again, until it has run 2, 4, ... 2**n_doublings times so long.
+    transient: steps before an orbit is first looked at. One that has not settled is run again and again, until it has run 2, 4, ... 2**n_doublings times so
+        long.
     n_steps: states of an orbit that neither rests nor closes, by which it is compared with others, at least 100; they should go round the attractor many times.
     max_period: the longest cycle that is told from other motion, in steps.
     bound: a state with a larger component has diverged; 1e6 times the largest start by default.
@@ -52,7 +53,8 @@ def attractors(
     Returns
     -------
     Dims fit, attractor (padded, ``valid``; largest share first), phase, latent, mode, start. Per attractor:
-    ``kind`` (fixed point, cycle, periodic: the cycle of a flow, quasi-periodic, chaotic, undecided) with its ``evidence``; ``period`` (steps; 0 if it has none);
+    ``kind`` (fixed point, cycle, periodic: the cycle of a flow, quasi-periodic, chaotic, undecided) with its ``evidence``; ``period`` (steps; 0 if it has
+    none);
     ``location`` (phase, latent): the points of a cycle in order, else a sample of 256 of its states, ``n_points`` of them; ``multiplier`` (mode) of the
     whole period and ``log_modulus``; ``exponent`` (largest Lyapunov exponent, per time) with ``exponent_standard_error``; ``radius``, of balls about the sample
     within which 0.9 of its states lie (0 for cycles), in units of ``scale`` (latent); ``n_members``, ``share`` with ``share_lower`` and ``share_upper``.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 COVERED = 0.9            # share of an orbit's own states that the balls of its other half reach
 SHARED = 0.5             # of another's states, both ways, beyond which two orbits are of one attractor: 0.9 are expected if so, 0 if not
@@ -29,7 +29,7 @@ class Wanderer:
 
     def share(self, states: np.ndarray) -> float:
         """Of the states (n, M) that are within the radius."""
-        apart, _ = cKDTree(self.sample / self.scale).query(states / self.scale, distance_upper_bound=self.radius * (1 + 1e-9))
+        apart, _ = KDTree(self.sample / self.scale).query(states / self.scale, distance_upper_bound=self.radius * (1 + 1e-9))
         return float(np.isfinite(apart).mean())
 
 
@@ -57,15 +57,15 @@ def thinned(states: np.ndarray, n: int) -> np.ndarray:
     return states if len(states) <= n else states[np.linspace(0, len(states) - 1, n).round().astype(int)]
 
 
-def _halves(states: np.ndarray, scale: np.ndarray) -> tuple[cKDTree, np.ndarray, float]:
+def _halves(states: np.ndarray, scale: np.ndarray) -> tuple[KDTree, np.ndarray, float]:
     """Balls about the first half, the second half, and the radius by which the one covers the other."""
     half = len(states) // 2
     first, second = states[:half] / scale, states[half:] / scale
-    tree = cKDTree(first)
+    tree = KDTree(first)
     return tree, second, float(np.quantile(tree.query(second)[0], COVERED))
 
 
-def _alike(one: tuple[cKDTree, np.ndarray, float], other: tuple[cKDTree, np.ndarray, float]) -> bool:
+def _alike(one: tuple[KDTree, np.ndarray, float], other: tuple[KDTree, np.ndarray, float]) -> bool:
     there = np.isfinite(one[0].query(other[1], distance_upper_bound=one[2] * (1 + 1e-9) + 1e-12)[0]).mean()
     back = np.isfinite(other[0].query(one[1], distance_upper_bound=other[2] * (1 + 1e-9) + 1e-12)[0]).mean()
     return bool(min(there, back) >= SHARED)
@@ -115,5 +115,5 @@ def wanderer(paths: np.ndarray, rng: np.random.Generator) -> Wanderer:
     scale = _scale(paths)
     if not len(rest):
         sample, rest = states[order[: len(states) // 2]], states[order[len(states) // 2 :]]
-    radius = float(np.quantile(cKDTree(sample / scale).query(rest / scale)[0], COVERED))
+    radius = float(np.quantile(KDTree(sample / scale).query(rest / scale)[0], COVERED))
     return Wanderer(sample, radius, scale)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dynrnn.analysis.basins.exact import Sink, at_sink, polish
-from dynrnn.analysis.basins.orbits import STRETCH_NUMBERS, closing, some_fits, running, stretch
+from dynrnn.analysis.basins.orbits import STRETCH_NUMBERS, closing, running, some_fits, stretch
 from dynrnn.analysis.basins.overlap import SHARED, Wanderer, ranges, steady
 from dynrnn.analysis.lyapunov.carrier import Carrier
 

@@ -39,14 +39,17 @@ def basin_slice(
     -------
     ``label`` (fit, y, x): the attractor's number, -1 diverged, -2 unresolved, or on an attractor that is not among those found; coordinates x, y;
     ``share`` (fit, attractor), ``diverged_share`` and ``unresolved_share`` of the slice; ``kind``, ``period``, and ``location_x``, ``location_y``,
-    ``off_plane`` (fit, attractor, phase): the attractors' points in the plane, and how far they lie from it; ``origin``, ``direction`` (axis, latent); ``status``.
+    ``off_plane`` (fit, attractor, phase): the attractors' points in the plane, and how far they lie from it; ``origin``, ``direction`` (axis, latent);
+    ``status``.
 
     Method: as :func:`attractors`, but orbits are compared with what is known: a fixed point or cycle within 1e-6 of the states' size, another attractor if half
     of the orbit's states lie within its balls. O(fit n^2 steps M H); with all attractors fixed points or cycles orbits end early.
     Fails where ``found`` lacks attractors: their basins are -2, which ``unresolved_share`` tells.
 
     >>> import torch
-    >>> flat = basin_slice(lambda z: 1.5 * torch.tanh(z) * torch.tensor([1.0, 0.1], dtype=z.dtype), dim=2, box=(-2, 2), n_starts=32, n=10, extent=(-2, 2, -2, 2))
+    >>> def wells(z):
+    ...     return torch.stack([1.5 * torch.tanh(z[..., 0]), 0.1 * z[..., 1]], -1)
+    >>> flat = basin_slice(wells, dim=2, box=(-2, 2), n_starts=32, n=10, extent=(-2, 2, -2, 2))
     >>> flat.share.values.tolist(), flat.label.isel(y=0).values[0, [0, -1]].tolist() == flat.label.isel(y=-1).values[0, [0, -1]].tolist()
     ([[0.5, 0.5]], True)
     """
@@ -65,8 +68,8 @@ def basin_slice(
         raise ArgumentError(f"{', '.join(search)}: for the search of attractors, but these are given.")
     if found.sizes["fit"] != len(subject.fit) or (found["fit"].values != subject.fit).any() or found.sizes["latent"] != M:
         raise ArgumentError(
-            f"the attractors are of fits {found['fit'].values.tolist()} with {found.sizes['latent']} variables, the system has fits {subject.fit.tolist()} with {M}. "
-            "Give those of the same system."
+            f"the attractors are of fits {found['fit'].values.tolist()} with {found.sizes['latent']} variables, the system has fits "
+            f"{subject.fit.tolist()} with {M}. Give those of the same system."
         )
     F = len(subject.fit)
     bases = [basis if basis is not None else _principal(found, f, M) for f in range(F)]
@@ -186,10 +189,11 @@ def _dataset(
         values = np.where(done, (whole == code).mean(1), np.nan)
         out[f"{name}_share"] = ("fit", values, {"long_name": f"share of the slice that is {name}", "units": "1"})
     for axis, name in enumerate(("x", "y")):
-        out[f"location_{name}"] = (at, np.stack([points[..., axis] for points, _ in flat]), {"long_name": f"points of the attractors, {name} in the plane", "units": "1"})
+        said = {"long_name": f"points of the attractors, {name} in the plane", "units": "1"}
+        out[f"location_{name}"] = (at, np.stack([points[..., axis] for points, _ in flat]), said)
     out["off_plane"] = (at, np.stack([apart for _, apart in flat]), {"long_name": "their distance from the plane", "units": "1"})
     out["origin"] = (("fit", "latent"), np.stack([origin for origin, _ in bases]), {"long_name": "where x = y = 0", "units": "1"})
     out["direction"] = (("fit", "axis", "latent"), np.stack([e for _, e in bases]), {"long_name": "unit of x and of y", "units": "1"})
     out["status"] = ("fit", status.astype(str), {"long_name": "what was done"})
-    out = out.assign_coords(x=("x", x, {"long_name": "first coordinate in the plane"}), y=("y", y, {"long_name": "second coordinate in the plane"}), axis=["x", "y"])
-    return out.assign_attrs(found.attrs | {"n_doublings": n_doublings})
+    sides = {"x": ("x", x, {"long_name": "first coordinate in the plane"}), "y": ("y", y, {"long_name": "second coordinate in the plane"})}
+    return out.assign_coords(sides | {"axis": ["x", "y"]}).assign_attrs(found.attrs | {"n_doublings": n_doublings})

@@ -40,10 +40,11 @@ def initial_states(subject: Subject, n_starts: int, box: Any, starts: Any, rando
         own = given_starts(starts, len(subject.usable), M)
         return torch.tensor(np.array(own)[subject.usable])
     if n_starts < FEWEST:
-        raise ArgumentError(f"n_starts = {n_starts} says nothing of basins: take at least {FEWEST}, 256 for shares to a few per cent, or name them with starts=.")
+        raise ArgumentError(f"n_starts = {n_starts} says nothing: take {FEWEST} or more (256 for shares to a few per cent), or name them with starts=.")
     if box is None and subject.model is None:
         raise ArgumentError(
-            f"a bare map or known system does not say where orbits may start: pass box=(low, high), each a number or {M} numbers, or starts= of shape (start, {M})."
+            "a bare map or known system does not say where orbits may start: pass box=(low, high), each a number "
+            f"or {M} numbers, or starts= of shape (start, {M})."
         )
     if box is None:
         return torch.tensor(np.stack([stream(random_state, "initial state", int(k)).standard_normal((n_starts, M)) for k in fits]))

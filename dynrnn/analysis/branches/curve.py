@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -53,8 +54,8 @@ class Curve:
             D[i, :, (i + 1) % k] -= np.eye(M)
         return F, np.concatenate([D.reshape(k * M, k * M), by_p.reshape(-1, 1)], 1) * self.scale, J
 
-    def correct(self, guess: np.ndarray, normal: np.ndarray, words: Words, along: np.ndarray | None = None) -> Point | None:
-        """The point of the curve in the plane through ``guess`` with this normal, by Newton's iteration; None if it does not converge. along: for the tangent."""
+    def correct(self, guess: np.ndarray, normal: np.ndarray, words: Words) -> Point | None:
+        """The point of the curve in the plane through ``guess`` with this normal, by Newton's iteration; None if it does not converge."""
         y, offset = guess.copy(), float(normal @ guess)
         for n in range(ITERATIONS + 1):
             F, D, J = self.system(y, words)
@@ -70,7 +71,7 @@ class Curve:
             if step is None or not np.isfinite(step).all():
                 return None
             if small and (n >= 3 or np.abs(step).max() <= CONVERGED * (1 + np.abs(y).max()) or np.abs(step).max() > 1e-6):
-                return Point(y, tangent(D, normal if along is None else along), J, n, float(np.abs(F).max()))
+                return Point(y, tangent(D, normal), J, n, float(np.abs(F).max()))
             y = y + step
         return None
 
@@ -87,7 +88,7 @@ def tangent(D: np.ndarray, along: np.ndarray) -> np.ndarray:
     return t if t @ along >= 0 else -t
 
 
-def multipliers(J: np.ndarray) -> np.ndarray:
+def multipliers(J: np.ndarray) -> Any:
     """Of the whole period, (M,), largest modulus first. A product that stays small loses nothing that matters when it is formed, and is quicker."""
     if len(J) == 1 or np.linalg.norm(J, axis=(1, 2)).clip(1).prod() < PLAIN:
         return sorted_multipliers(np.linalg.multi_dot(J[::-1]) if len(J) > 1 else J[0])

@@ -34,24 +34,27 @@ def orbit_diagram(
 
     Parameters
     ----------
-    make_system: a function of one value that gives a system as for :func:`lyapunov_spectrum`; or a model or run and the number of its ``input`` that the values are.
+    make_system: a function of one value that gives a system as for :func:`lyapunov_spectrum`; or a model or run and the number of its ``input`` that the
+        values are.
     values: of the parameter, increasing, (parameter,).
-    n_starts: orbits a value, at least 2, from standard normal states or, if given, uniform in ``box`` = (low, high); the same at every value. starts: the states
-        themselves, (start, dim), instead.
-    transient: steps that are dropped; warmup: steps over which the tangent vector turns; n_steps: steps that the exponent is measured over; n_samples: states after these.
-    observable: number of the variable, or a function of states (..., dim) -> (...) on numpy arrays. maxima: only the observable's local maxima among the samples, as for flows.
+    n_starts: orbits a value, at least 2, from standard normal states or, if given, uniform in ``box`` = (low, high); the same at every value. starts: the
+        states themselves, (start, dim), instead.
+    transient: steps that are dropped; warmup: steps over which the tangent vector turns; n_steps: steps that the exponent is measured over; n_samples: states
+        after these.
+    observable: number of the variable, or a function of states (..., dim) -> (...) on numpy arrays. maxima: only the observable's local maxima among the
+        samples, as for flows.
     dim, dt, inputs: of the systems. random_state: of starts and tangent vectors.
 
     Returns
     -------
-    ``observable`` (fit, parameter, start, sample) with ``valid`` (False where an orbit has diverged, or there are fewer maxima); ``exponent`` (fit, parameter), largest
-    Lyapunov exponent per time, the mean over starts, with ``exponent_standard_error``; ``start_exponent`` (fit, parameter, start); ``diverged`` (fit, parameter,
-    start); ``status`` (fit, parameter). Coordinate ``parameter``.
+    ``observable`` (fit, parameter, start, sample) with ``valid`` (False where an orbit has diverged, or there are fewer maxima); ``exponent`` (fit,
+    parameter), largest Lyapunov exponent per time, the mean over starts, with ``exponent_standard_error``; ``start_exponent`` (fit, parameter, start);
+    ``diverged`` (fit, parameter, start); ``status`` (fit, parameter). Coordinate ``parameter``.
 
     Method: every value's orbits start anew from the same states and warm up, so nothing is carried from one value to the next, as it is where curves of
     exponents come out ragged. One batched run over (parameter, start) where the systems are a model's inputs, piecewise-linear maps of equal shape, or
-    functions that also take a tensor of parameters (then checked at every value), else a loop. Starts are independent, so their spread is the error; where attractors coexist, it
-    includes their difference, which ``start_exponent`` shows. O(fit parameter n_starts (transient + n_steps) M H).
+    functions that also take a tensor of parameters (then checked at every value), else a loop. Starts are independent, so their spread is the error; where
+    attractors coexist, it includes their difference, which ``start_exponent`` shows. O(fit parameter n_starts (transient + n_steps) M H).
 
     Fails: at bifurcations, where transients last longest; a chaotic transient looks like chaos.
 
@@ -66,7 +69,9 @@ def orbit_diagram(
     if box is not None and starts is not None:
         raise ArgumentError("give starts or a box to draw them from, not both.")
     if starts is not None and (np.ndim(starts) != 2 or len(starts) < 2):
-        raise ArgumentError(f"starts must have shape (start, dim) with at least 2 of them, since the exponent's error is their spread; got shape {np.shape(starts)}.")
+        raise ArgumentError(
+            f"starts must have shape (start, dim) with at least 2 of them, since the exponent's error is their spread; got shape {np.shape(starts)}."
+        )
     family = runs_of(make_system, grid, n_starts if starts is None else len(starts), dim, dt, input, inputs)
     M, fits, usable = family.dim, family.fit, family.usable
     if not callable(observable):
@@ -142,7 +147,8 @@ def _dataset(
         value, spread = mean_and_error(rate[f, p][~lost[f, p]][:, None])
         mean[f, p], error[f, p] = value[0], spread[0]
     n_lost = lost.sum(-1)
-    status = np.where(n_lost == lost.shape[-1], DIVERGED, np.where(n_lost == 0, ANALYSED, np.where((~lost).sum(-1) < 2, ONE_LEFT, SOME_DIVERGED))).astype(object)
+    left = lost.shape[-1] - n_lost
+    status = np.select([left == 0, n_lost == 0, left == 1], [DIVERGED, ANALYSED, ONE_LEFT], SOME_DIVERGED).astype(object)
     status[~usable] = NOT_FINITE
     at, per_time = ("fit", "parameter"), {"units": "nat / time of dt"}
     return xr.Dataset(

@@ -115,7 +115,7 @@ def family_of(system: Any, p0: float, p1: float, dim: int | None, input: int | N
         raise ArgumentError(f"a model, a function f(z, p), or one of p that gives a map is wanted here, got {type(system).__name__}.")
     if _n_arguments(system) != 1:
         return _of_function(system, p0, p1, dim), None, 1.0
-    made = system(p0)
+    made: Any = system(p0)
     if isinstance(made, (PiecewiseLinearMap, tuple)):
         first = _as_map(made)
         if dim is not None and dim != first.latent_dim:
@@ -126,7 +126,8 @@ def family_of(system: Any, p0: float, p1: float, dim: int | None, input: int | N
         return Pieces(lambda p: _as_map(system(p)), first.latent_dim), None, 1.0
     if not callable(made):
         raise ArgumentError(f"the function of p must give a PiecewiseLinearMap, its arrays or a function of z, got {type(made).__name__}.")
-    return _of_function(lambda z, p: system(p)(z), p0, p1, dim), None, 1.0
+    make: Any = system
+    return _of_function(lambda z, p: make(p)(z), p0, p1, dim), None, 1.0
 
 
 def _as_map(made: Any) -> PiecewiseLinearMap:

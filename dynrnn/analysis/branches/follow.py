@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from dynrnn.analysis.branches.curve import Curve, Point, multipliers, words_at
-from dynrnn.analysis.branches.family import Family, Pieces, family_of
+from dynrnn.analysis.branches.family import Family, Pieces, Words, family_of
 from dynrnn.analysis.branches.walk import Event, Walk, walk
 from dynrnn.analysis.stability import describe
 from dynrnn.errors import ArgumentError, check_int
@@ -30,34 +30,38 @@ def continuation(
     z0: a point of the cycle, (dim,), or all of them in order, (period, dim), at the parameter p0; Newton's iteration makes it exact.
     p_range: (low, high), between which the branch is followed from p0 in both directions.
     period: minimal period; period * dim may be 600 at most. dim: for functions f(z, p).
-    step: the longest step of arclength, in which the range of the parameter has length 1 and so have 1 + max |z0|, root mean square over the points. Default 0.02.
+    step: the longest step of arclength, in which the range of the parameter has length 1 and so have 1 + max |z0|, root mean square over the points. Default
+        0.02.
     max_points: of either direction.
     inputs: the model's other constant inputs (K,), 0 by default. fit: of a model with several.
 
     Returns
     -------
-    Along ``point``: ``parameter``; ``location`` (phase, latent); ``multiplier`` (mode) of the whole period with all that ``stability.describe`` says; ``arclength``,
-    negative on the way to lower p; ``residual``, the largest |f(x_i) - x_{i+1}|; ``margin``: distance to the next switching plane (inf for smooth maps).
-    Along ``event``, in the same order: ``kind`` (fold, flip, neimark-sacker, branch point, border collision), ``mechanism`` of border collisions (persistence;
-    non-smooth fold; meets a shorter cycle; grazing), ``event_parameter``, ``event_location`` (phase, latent), ``event_multiplier`` (mode), ``event_arclength``, ``unstable_before`` and
-    ``unstable_after`` (multipliers outside the unit circle in the order of the points, -1 where the branch ends), ``unit`` and ``unit_phase`` that switch, -1 at others.
+    Along ``point``: ``parameter``; ``location`` (phase, latent); ``multiplier`` (mode) of the whole period with all that ``stability.describe`` says;
+    ``arclength``, negative on the way to lower p; ``residual``, the largest |f(x_i) - x_{i+1}|; ``margin``: distance to the next switching plane (inf for
+    smooth maps).
+    Along ``event``, in the same order: ``kind`` (fold, flip, neimark-sacker, branch point, border collision), ``mechanism`` of border
+    collisions (persistence; non-smooth fold; meets a shorter cycle; grazing), ``event_parameter``, ``event_location`` (phase, latent), ``event_multiplier``
+    (mode), ``event_arclength``, ``unstable_before`` and ``unstable_after`` (multipliers outside the unit circle in the order of the points, -1 where the
+    branch ends), ``unit`` and ``unit_phase`` that switch, -1 at others.
     attrs: ``ended_low``, ``ended_high``: why either direction ended.
 
     Method
     ------
-    Pseudo-arclength (Keller 1977, in Applications of Bifurcation Theory, 359) on all points of the cycle at once (multiple shooting), which does not lose digits to
-    long unstable cycles; bordered Newton steps; steps adapted to their number and to the curve's turning. Test functions as in Kuznetsov 2004 (Elements
-    of Applied Bifurcation Theory, chapter 10) change their signs at events, which are found by regula falsi along the branch to about 1e-12 of the range. At a branch
-    point another branch crosses; start again with a point of it. A piecewise-linear map is followed in one region's words at a time, so that borders
-    are reached exactly; beyond one the next region's curve is taken to the side that its margin changes to, which also goes round non-smooth folds
+    Pseudo-arclength (Keller 1977, in Applications of Bifurcation Theory, 359) on all points of the cycle at once (multiple shooting), which does not lose
+    digits to long unstable cycles; bordered Newton steps; steps adapted to their number and to the curve's turning. Test functions as in Kuznetsov 2004
+    (Elements of Applied Bifurcation Theory, chapter 10) change their signs at events, which are found by regula falsi along the branch to about 1e-12 of the
+    range. At a branch point another branch crosses; start again with a point of it. A piecewise-linear map is followed in one region's words at a time, so
+    that borders are reached exactly; beyond one the next region's curve is taken to the side that its margin changes to, which also goes round non-smooth folds
     (Feigin; di Bernardo et al. 2008, Piecewise-smooth Dynamical Systems). O((period dim)^3) an iteration.
 
-    Fails: two events of a kind within one step cancel: make ``step`` smaller. A function f(z, p) with kinks has no borders that could be known: its branch stops
-    or jumps there, so give it as a PiecewiseLinearMap of p. Branches that come from infinity are not found.
+    Fails: two events of a kind within one step cancel: make ``step`` smaller. A function f(z, p) with kinks has no borders that could be known: its branch
+    stops or jumps there, so give it as a PiecewiseLinearMap of p. Branches that come from infinity are not found.
 
     Raises
     ------
-    ArgumentError : no fixed point or cycle of this period at the start (with Newton's residual); p0 outside of p_range; a map that is not differentiable or ignores p.
+    ArgumentError : no fixed point or cycle of this period at the start (with Newton's residual); p0 outside of p_range; a map that is not differentiable or
+    ignores p.
 
     >>> found = continuation(lambda z, p: p * z * (1 - z), [0.6], 2.5, (1.5, 3.5), dim=1)
     >>> found.kind.values.tolist(), found.event_parameter.values.round(9).tolist()
@@ -69,7 +73,9 @@ def continuation(
         raise ArgumentError(f"step must lie between 1e-5 and 1, in parts of the parameter's range, got {step!r}.")
     family, label, dt = family_of(system, start, high if start != high else low, dim, input, inputs, fit)
     if period * family.dim > LARGEST:
-        raise ArgumentError(f"period {period} with {family.dim} variables makes {period * family.dim} unknowns, beyond the {LARGEST} of dense multiple shooting.")
+        raise ArgumentError(
+            f"period {period} with {family.dim} variables makes {period * family.dim} unknowns, beyond the {LARGEST} of dense multiple shooting."
+        )
     x = _cycle(family, z0, start, period)
     size = 1 + float(np.abs(x).max())
     curve = Curve(family, period, np.append(np.full(x.size, size * math.sqrt(x.size)), high - low))
@@ -123,18 +129,19 @@ def _first(curve: Curve, x: np.ndarray, p: float) -> Point:
     family, k = curve.family, curve.period
     y = np.append(x.ravel(), p) / curve.scale
     fixed = np.append(np.zeros(x.size), 1.0)
-    words = words_at(curve, y)
+    words: Any = words_at(curve, y)
     point = curve.correct(y, fixed, words)
     for _ in range(20 if isinstance(family, Pieces) else 0):                         # the words of where Newton's iteration ended, until they are its own
-        if point is None or np.array_equal(words_at(curve, point.y), words):
+        if point is None or _same(words_at(curve, point.y), words):
             break
         words = words_at(curve, point.y)
         point = curve.correct(point.y, fixed, words)
     missed = float(np.abs(curve.system(y, words_at(curve, y))[0]).max())
-    if point is None or not np.array_equal(words_at(curve, point.y) if words is not None else words, words):
+    if point is None or not _same(words_at(curve, point.y), words):
         raise ArgumentError(
-            f"there is no {'fixed point' if k == 1 else f'cycle of period {k}'} next to z0 at p = {p:g}: Newton's iteration does not converge; the start misses by {missed:.3g} after a "
-            f"round. Give a point nearer to one, from fixed_points, cycles, smooth_cycles or attractors at this parameter, and its period; not one at a fold."
+            f"there is no {'fixed point' if k == 1 else f'cycle of period {k}'} next to z0 at p = {p:g}: Newton's iteration does not converge; the start "
+            f"misses by {missed:.3g} after a round. Give a point nearer to one, from fixed_points, cycles, smooth_cycles or attractors at this parameter, "
+            "and its period; not one at a fold."
         )
     shorter = Walk(curve, [], [], None).shorter(point.y)
     if shorter:
@@ -146,22 +153,27 @@ def _first(curve: Curve, x: np.ndarray, p: float) -> Point:
     return Point(point.y, t, point.J, 0, point.residual)
 
 
+def _same(words: Words, others: Words) -> bool:
+    return words is None or bool((words == others).all())
+
+
 def _dataset(curve: Curve, ways: list[Walk], dt: float) -> xr.Dataset:
     low, high = ways
     points = low.points[:0:-1] + high.points
     s = [-value for value in low.s[:0:-1]] + high.s
     events: list[Event] = [
-        Event(e.kind, e.mechanism, -e.s, e.y, e.J, e.n_unstable[::-1], e.unit, e.phase) for e in reversed(low.events)
+        Event(e.kind, e.mechanism, -e.s, e.y, e.J, (e.n_unstable[1], e.n_unstable[0]), e.unit, e.phase) for e in reversed(low.events)
     ] + high.events
     events.sort(key=lambda event: event.s)
     k, M = curve.period, curve.family.dim
+    modes = np.array([multipliers(point.J) for point in points])
     cycles = [curve.split(point.y) for point in points]
     margin = [float(np.abs(curve.family.margins(*cycle)).min(initial=np.inf)) if isinstance(curve.family, Pieces) else np.inf for cycle in cycles]
     out = xr.Dataset(
         {
             "parameter": ("point", [p for _, p in cycles], {"long_name": "parameter", "units": "1"}),
             "location": (("point", "phase", "latent"), np.array([x for x, _ in cycles]), {"long_name": "points of the cycle", "units": "1"}),
-            "multiplier": (("point", "mode"), np.array([multipliers(point.J) for point in points]), {"long_name": "multipliers of the whole period", "units": "1"}),
+            "multiplier": (("point", "mode"), modes, {"long_name": "multipliers of the whole period", "units": "1"}),
             "arclength": ("point", s, {"long_name": "arclength from the start", "units": "range of the parameter"}),
             "residual": ("point", [point.residual for point in points], {"long_name": "what a step misses the next point by", "units": "1"}),
             "margin": ("point", margin, {"long_name": "distance to the next switching plane", "units": "1"}),
@@ -175,9 +187,11 @@ def _dataset(curve: Curve, ways: list[Walk], dt: float) -> xr.Dataset:
     out["kind"] = ("event", words["kind"], {"long_name": "what happens"})
     out["mechanism"] = ("event", words["mechanism"], {"long_name": "how, at a border"})
     out["event_parameter"] = ("event", np.array([p for _, p in at], dtype=float), {"long_name": "parameter of the event", "units": "1"})
-    out["event_location"] = (("event", "phase", "latent"), np.array([x for x, _ in at], dtype=float).reshape(-1, k, M), {"long_name": "points of the cycle there", "units": "1"})
+    places = np.array([x for x, _ in at], dtype=float).reshape(-1, k, M)
+    out["event_location"] = (("event", "phase", "latent"), places, {"long_name": "points of the cycle there", "units": "1"})
     out["event_multiplier"] = (("event", "mode"), multiplier, {"long_name": "its multipliers there", "units": "1"})
-    out["event_arclength"] = ("event", np.array([event.s for event in events], dtype=float), {"long_name": "where on the branch", "units": "range of the parameter"})
+    where = np.array([event.s for event in events], dtype=float)
+    out["event_arclength"] = ("event", where, {"long_name": "where on the branch", "units": "range of the parameter"})
     out["unstable_before"] = ("event", counts[:, 0], {"long_name": "multipliers outside the unit circle before", "units": "1"})
     out["unstable_after"] = ("event", counts[:, 1], {"long_name": "and after it, -1 where the branch ends", "units": "1"})
     out["unit"] = ("event", np.array([event.unit for event in events], dtype=int), {"long_name": "unit that switches, -1 if none does"})

@@ -69,7 +69,7 @@ def runs_of(make_system: Any, grid: np.ndarray, n_starts: int, dim: int | None, 
         raise ArgumentError("input is the number of a model's input; a function of the parameter needs none.")
     if not callable(make_system):
         raise ArgumentError(f"a model, or a function of the parameter that gives a system, is wanted here, got {type(make_system).__name__}.")
-    made = [make_system(float(p)) for p in grid]
+    made: list[Any] = [make_system(float(p)) for p in grid]
     if inputs is None and all(isinstance(one, (PiecewiseLinearMap, tuple)) for one in made):
         maps = [one if isinstance(one, PiecewiseLinearMap) else PiecewiseLinearMap(*one) for one in made]
         if len({(one.latent_dim, one.n_units) for one in maps}) == 1:
@@ -119,7 +119,7 @@ def _of_inputs(model: AdditiveModel, grid: np.ndarray, dim: int | None, dt: floa
 
 
 def _at_once(make_system: Callable[[Any], Any], made: list[Any], M: int, grid: np.ndarray, n_starts: int) -> Callable[[Tensor], Tensor] | None:
-    """One step for states (value, start) in order, if the function takes a tensor of parameters, (n,) or (n, 1), and gives at every value what it gives alone."""
+    """One step for states (value, start) in order, if the function takes a tensor of parameters, (n,) or (n, 1), and gives what it gives at each alone."""
     p = torch.tensor(grid)
     z = torch.tensor(np.random.default_rng(0).standard_normal((2 * len(grid), M)))
     with torch.no_grad():

@@ -20,7 +20,7 @@ FAR = 1e4                    # sizes away: the branch has left for infinity
 
 @dataclass(frozen=True)
 class Event:
-    """kind, mechanism (of border collisions), the arclength, the point, multipliers outside the unit circle before and after; unit and phase that switch, or -1."""
+    """kind, mechanism (of border collisions), arclength, the point, multipliers outside the unit circle before and after; unit and phase that switch."""
 
     kind: str
     mechanism: str
@@ -123,7 +123,9 @@ def _close(out: Walk, s: float, point: Point | None) -> None:
 def _is_back(start: Point, now: Point, after: Point, h: float) -> bool:
     """Whether the start lies between the last two points, as on a closed branch."""
     way = start.y - now.y
-    return bool(start.t @ now.t > TURN and 0 <= way @ now.t <= h and np.linalg.norm(way - (way @ now.t) * now.t) < 0.1 * h + 1e-9 and np.linalg.norm(after.y - start.y) <= h)
+    along = float(way @ now.t)
+    beside = np.linalg.norm(way - along * now.t) < 0.1 * h + 1e-9
+    return bool(start.t @ now.t > TURN and 0 <= along <= h and beside and np.linalg.norm(after.y - start.y) <= h)
 
 
 def _interpolated(curve: Curve, a: Point, b: Point, h: float, words: Words) -> Callable[[float], Point | None]:
@@ -173,7 +175,7 @@ def _between(out: Walk, at: Callable[[float], Point | None], a: Point, b: Point,
 
 
 def _beside(out: Walk, at: Callable[[float], Point | None], d: float, h: float) -> Point | None:
-    """A branch point near the distance d, by inverse interpolation from four points about it: at the point itself the corrector's matrix is singular, and digits are lost."""
+    """A branch point near the distance d, by inverse interpolation from four points about it: at the point itself the corrector's matrix is singular."""
     places = d + 1e-3 * min(1.0, 50 * h) * np.array([-2.0, -1.0, 1.0, 2.0])
     points = [point for point in map(at, places.tolist()) if point is not None]
     if len(points) < 4:
@@ -209,7 +211,7 @@ def _collision(curve: Curve, at: Callable[[float], Point | None], a: Point, b: P
 
 
 def _switch(out: Walk, point: Point, switching: np.ndarray) -> Point | None:
-    """Record a border collision and turn into the region beyond; None where the branch ends there. The curve goes on to the side to which the margin changes."""
+    """Record a border collision and turn into the region beyond, to the side that the margin changes to; None where the branch ends there."""
     curve, family = out.curve, out.curve.family
     if not isinstance(family, Pieces):
         return None

@@ -40,7 +40,7 @@ def initial_states(subject: Subject, n_starts: int, box: Any, starts: Any, rando
         own = given_starts(starts, len(subject.usable), M)
         return torch.tensor(np.array(own)[subject.usable])
     if n_starts < FEWEST:
-        raise ArgumentError(f"n_starts = {n_starts} says nothing: take {FEWEST} or more (256 for shares to a few per cent), or name them with starts=.")
+        raise ArgumentError(f"n_starts = {n_starts} says nothing: take at least {FEWEST} (256 for shares to a few per cent), or name them with starts=.")
     if box is None and subject.model is None:
         raise ArgumentError(
             "a bare map or known system does not say where orbits may start: pass box=(low, high), each a number "

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 _PUBLIC = {
     "PiecewiseLinearMap": "piecewise.map",
     "admissible_graph": "symbols",
+    "attractors": "basins",
     "basin_boundary": "boundary",
+    "basin_slice": "basins",
     "bifurcations": "_bifurcations",
     "canonical": "piecewise.canonical",
     "code_entropies": "symbols",
@@ -24,6 +26,7 @@ _PUBLIC = {
     "compare_groups": "symbols",
     "conditional_exponents": "lyapunov",
     "contraction_certificate": "contraction",
+    "continuation": "branches",
     "count_regions": "piecewise.arrangement",
     "cycles": "_cycles",
     "dwell_times": "symbols",
@@ -36,6 +39,7 @@ _PUBLIC = {
     "manifolds": "_manifolds",
     "markov_order": "symbols",
     "n_fixed": "_cycles",
+    "orbit_diagram": "branches",
     "read_graphml": "symbols",
     "smooth_cycles": "smooth",
     "smooth_fixed_points": "smooth",
@@ -68,7 +72,9 @@ if TYPE_CHECKING:
     from dynrnn.analysis._fixed_points import fixed_points
     from dynrnn.analysis._manifolds import homoclinic_points, manifolds
     from dynrnn.analysis._summary import summary
+    from dynrnn.analysis.basins import attractors, basin_slice
     from dynrnn.analysis.boundary import basin_boundary
+    from dynrnn.analysis.branches import continuation, orbit_diagram
     from dynrnn.analysis.contraction import contraction_certificate, echo_state_test, verify_certificate
     from dynrnn.analysis.lyapunov import conditional_exponents, lyapunov_spectrum
     from dynrnn.analysis.piecewise.arrangement import count_regions

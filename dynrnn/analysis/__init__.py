@@ -18,13 +18,16 @@ _PUBLIC = {
     "coarse_grain": "symbols",
     "compare_codes": "symbols",
     "compare_groups": "symbols",
+    "correlation_dimension": "dimension",
     "count_regions": "piecewise.arrangement",
+    "covariant_vectors": "lyapunov",
     "cycles": "_cycles",
     "dwell_times": "symbols",
     "fixed_points": "_fixed_points",
     "forbidden_words": "symbols",
     "growth_rate": "_cycles",
     "homoclinic_points": "_manifolds",
+    "largest_exponent_from_data": "lyapunov",
     "lyapunov_spectrum": "lyapunov",
     "manifolds": "_manifolds",
     "markov_order": "symbols",
@@ -61,7 +64,8 @@ if TYPE_CHECKING:
     from dynrnn.analysis._manifolds import homoclinic_points, manifolds
     from dynrnn.analysis._summary import summary
     from dynrnn.analysis.boundary import basin_boundary
-    from dynrnn.analysis.lyapunov import lyapunov_spectrum
+    from dynrnn.analysis.dimension import correlation_dimension
+    from dynrnn.analysis.lyapunov import covariant_vectors, largest_exponent_from_data, lyapunov_spectrum
     from dynrnn.analysis.piecewise.arrangement import count_regions
     from dynrnn.analysis.piecewise.canonical import canonical
     from dynrnn.analysis.piecewise.map import PiecewiseLinearMap

@@ -1,3 +1,4 @@
 """Lyapunov spectra with errors, covariant vectors, dimensions; what is contracting and what is chaotic."""
 
+from dynrnn.analysis.lyapunov.covariant import covariant_vectors
 from dynrnn.analysis.lyapunov.spectrum import lyapunov_spectrum

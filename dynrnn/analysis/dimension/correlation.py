@@ -42,9 +42,11 @@ def correlation_dimension(
 
     Parameters
     ----------
-    data: an orbit of ``generate``, a recording, or an array (time, feature), (trial, time, feature) or (fit, trial, time, feature). Samples with a missing entry are left out.
+    data: an orbit of ``generate``, a recording, or an array (time, feature), (trial, time, feature) or (fit, trial, time, feature). Samples with a missing
+        entry are left out.
     variable: ``observed`` or ``latent``, of an orbit.
-    theiler: pairs of points closer in time than so many samples do not count; by default 3 times the longest time in which a channel's autocorrelation falls to 1 / e.
+    theiler: pairs of points closer in time than so many samples do not count; by default 3 times the longest time in which a channel's autocorrelation
+        falls to 1 / e.
     n_reference: points, evenly spaced in time, whose neighbours are counted among all points; all of them where there are fewer.
     n_radii: radii, evenly spaced in the logarithm.
     embedding_dim, delay: delay vectors of so many samples, ``delay`` apart, for data of few channels.
@@ -53,19 +55,25 @@ def correlation_dimension(
 
     Returns
     -------
-    Per (fit, trial): ``dimension``, ``standard_error`` (from blocks, and from where the region ends, combined), ``block_error`` and ``region_spread`` (the two alone),
+    Per (fit, trial): ``dimension``, ``standard_error`` (from blocks, and from where the region ends, combined), ``block_error`` and ``region_spread`` (the
+    two alone),
     ``region_low`` and ``region_high`` (radii), ``theiler`` (samples), ``n_points``, ``n_reference``, ``status``. Per (fit, trial, radius): ``radius`` (standard
     deviations, or the data's unit), ``correlation_sum``, ``local_slope`` and ``local_slope_error``. No region: NaN, and the status says so.
 
     Method
     ------
-    Grassberger and Procaccia 1983 (Physica D 9, 189): C(r), the share of pairs within r, grows as r^D2. Maximum norm, pairs close in time left out (Theiler 1986). Radii
-    go from where 200 pairs are counted, or 5 steps of rounding where values repeat, to C = 0.1. The scaling region is the longest range, a factor of 4 at least, in
-    which every local slope (of five radii) is known to ``tolerance``, stays within it or two standard errors of the range's slope, and the lower half's slope does
-    so of the upper's. Errors: jackknife over 16 stretches of the orbit, of which all pairs go together; and the spread of slopes over ranges within the region of
+    Grassberger and Procaccia 1983 (Physica D 9, 189): C(r), the share of pairs within r, grows as r^D2. Maximum norm, pairs close in time left out
+    (Theiler 1986). Radii
+    go from where 200 pairs are counted, or 5 steps of rounding where values repeat, to C = 0.1. The scaling region is the longest range, a factor of 4 at
+    least, in
+    which every local slope (of five radii) is known to ``tolerance``, stays within it or two standard errors of the range's slope, and the lower half's
+    slope does
+    so of the upper's. Errors: jackknife over 16 stretches of the orbit, of which all pairs go together; and the spread of slopes over ranges within the
+    region of
     at least half its length. Neighbours by k-d trees: about O(n_reference sqrt(n_points) n_radii), memory O(n_points).
 
-    Fails: noise fills all dimensions below its own size, and the region may be there; few data in many dimensions give too little (D2 above 2 log10 n_points can not be
+    Fails: noise fills all dimensions below its own size, and the region may be there; few data in many dimensions give too little (D2 above 2 log10
+    n_points can not be
     seen, Eckmann and Ruelle 1992, Physica D 56, 185; the status says so); a stretch shorter than the slowest motion gives that of the stretch.
 
     Raises
@@ -83,7 +91,7 @@ def correlation_dimension(
     theiler = None if theiler is None else check_int("theiler", theiler, low=1)
     check_tolerance(tolerance)
     values, states, dt = as_orbits(data, variable)
-    F, B, T, _ = values.shape
+    F, B = values.shape[:2]
     variables = {name: np.full((F, B), np.nan) for name in ("dimension", "standard_error", "block_error", "region_spread", "region_low", "region_high")}
     counted = {name: np.zeros((F, B), np.int64) for name in ("theiler", "n_points", "n_reference")}
     curves = {name: np.full((F, B, n_radii), np.nan) for name in ("radius", "correlation_sum", "local_slope", "local_slope_error")}
@@ -104,9 +112,10 @@ def correlation_dimension(
         status[f, b] = _said(region, found.n_points)
     if not np.isfinite(curves["radius"]).any():
         f, b = 0, 0
-        raise RecordingError(f"no orbit has distances that scale; fit {f}, trial {b}: {status[f, b]}. Give another stretch, more samples, or values of more digits.")
+        raise RecordingError(f"no orbit has distances that scale; fit {f}, trial {b}: {status[f, b]}. Give another stretch, or more samples.")
     return _dataset(variables, counted, curves, status, states, {
-        "dt": dt, "embedding_dim": embedding_dim, "delay": delay, "standardise": int(standardise), "tolerance": float(tolerance), "norm": "maximum", "n_blocks": N_BLOCKS,
+        "dt": dt, "embedding_dim": embedding_dim, "delay": delay, "standardise": int(standardise), "tolerance": float(tolerance),
+        "norm": "maximum", "n_blocks": N_BLOCKS,
     })
 
 
@@ -174,8 +183,10 @@ def _dataset(variables: dict, counted: dict, curves: dict, status: np.ndarray, s
         "dimension": ("correlation dimension", {"units": "1"}), "standard_error": ("its standard error, of blocks and of the region's ends", {"units": "1"}),
         "block_error": ("standard error over blocks", {"units": "1"}), "region_spread": ("standard deviation over shorter regions", {"units": "1"}),
         "region_low": ("smallest radius of the scaling region", unit), "region_high": ("largest radius of the scaling region", unit),
-        "theiler": ("pairs closer in time do not count", {"units": "sample"}), "n_points": ("points", {"units": "1"}), "n_reference": ("reference points", {"units": "1"}),
-        "radius": ("radius", unit), "correlation_sum": ("share of pairs within the radius", {"units": "1"}), "local_slope": ("slope at a radius", {"units": "1"}),
+        "theiler": ("pairs closer in time do not count", {"units": "sample"}), "n_points": ("points", {"units": "1"}),
+        "n_reference": ("reference points", {"units": "1"}),
+        "radius": ("radius", unit), "correlation_sum": ("share of pairs within the radius", {"units": "1"}),
+        "local_slope": ("slope at a radius", {"units": "1"}),
         "local_slope_error": ("its standard error", {"units": "1"}),
     }
     out = {name: (("fit", "trial"), value, {"long_name": names[name][0]} | names[name][1]) for name, value in (variables | counted).items()}

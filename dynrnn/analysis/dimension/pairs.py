@@ -16,8 +16,10 @@ def block_of(time: np.ndarray, n_blocks: int) -> np.ndarray:
 def pair_counts(x: np.ndarray, time: np.ndarray, reference: np.ndarray, radii: np.ndarray, theiler: int, n_blocks: int) -> tuple[np.ndarray, np.ndarray]:
     """Counts [B, B, n] of pairs (reference point in block a, point in block b) within each radius, and of all such pairs [B, B].
 
-    Pairs with ``|time_i - time_j| < theiler``, among them a point and itself, are left out (Theiler 1986, Phys. Rev. A 34, 2427). x [N, D]; time [N] whole, increasing;
-    reference: indices. Maximum norm. Two trees a pair of blocks count; what lies within the window is counted off by its distances, O(R theiler). Nothing is held of size N^2.
+    Pairs with ``|time_i - time_j| < theiler``, among them a point and itself, are left out (Theiler 1986, Phys. Rev. A 34, 2427). x [N, D]; time [N]
+    whole, increasing;
+    reference: indices. Maximum norm. Two trees a pair of blocks count; what lies within the window is counted off by its distances, O(R theiler). Nothing
+        is held of size N^2.
     """
     block, R = block_of(time, n_blocks), len(reference)
     trees = [cKDTree(x[block == b]) for b in range(n_blocks)]

@@ -26,7 +26,7 @@ def as_orbits(data: Any, variable: str) -> tuple[np.ndarray, xr.DataArray, float
         beyond = np.arange(values.shape[2]) >= data["n_time"].values[:, None]
         values = np.where(beyond[None, :, :, None], np.nan, values)
     if values.shape[2] < FEWEST:
-        raise ArgumentError(f"the orbit has {values.shape[2]} samples, and at least {FEWEST} are needed: below, no range of distances scales. Give a longer one.")
+        raise ArgumentError(f"the orbit has {values.shape[2]} samples, and at least {FEWEST} are needed, or no range of distances scales. Give more.")
     return values, states, dt
 
 

@@ -35,22 +35,23 @@ class Region:
 def slope_of(x: np.ndarray, y: Float[np.ndarray, "*batch n"]) -> np.ndarray:
     """Least squares, along the last axis."""
     away = x - x.mean()
-    return (y * away).sum(-1) / (away**2).sum()
+    return np.asarray((y * away).sum(-1) / (away**2).sum())
 
 
-def jackknife(values: Float[np.ndarray, "block *rest"]) -> np.ndarray:
+def jackknife(values: Float[np.ndarray, block *rest]) -> np.ndarray:
     """Standard error from estimates that leave one block out each (Efron 1982, The Jackknife, the Bootstrap and Other Resampling Plans)."""
     B = len(values)
-    return np.sqrt((B - 1) / B * ((values - values.mean(0)) ** 2).sum(0))
+    return np.asarray(np.sqrt((B - 1) / B * ((values - values.mean(0)) ** 2).sum(0)))
 
 
 def straight_region(
-    x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"], without: Float[np.ndarray, "block n"], shortest: float, tolerance: float, positive: bool = True
+    x: np.ndarray, y: np.ndarray, without: Float[np.ndarray, "block n"], shortest: float, tolerance: float, positive: bool = True
 ) -> Region:
     """The longest range of x, at least ``shortest`` long, over which the local slope is constant within its error.
 
     A local slope is that of five neighbouring points. A range counts if each of its local slopes lies within ``tolerance`` times the range's slope, or within
-    two of its own standard errors, of that slope, and has a standard error within ``tolerance`` times the slope, or nothing would be known of it; and if slopes over
+    two of its own standard errors, of that slope, and has a standard error within ``tolerance`` times the slope, or nothing would be known of it; and if
+    slopes over
     the range's lower and upper half agree likewise. The longest wins, of equally long ones the straightest. Points where y is not finite are in no range.
     positive: only ranges with a slope above zero. O(n^3).
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from dynrnn_kernels.additive.tangent import Carried, carry, orthonormal, spread_
 BLOCK_NUMBERS = 2**20        # latent numbers held at once on the way to a later state
 
 
+@runtime_checkable
 class Carrier(Protocol):
     """Maps of all fits that are finite. States are [F, S, M], vectors [F, S, k, M], inputs [1 or F, 1 or S, n_steps, K], all float64."""
 

@@ -31,33 +31,41 @@ def covariant_vectors(
     system, dim, dt, inputs, initial: as in :func:`lyapunov_spectrum`; ``initial`` gives one orbit a fit.
     n_vectors: of the largest exponents; all M by default.
     n_steps: of the orbit, after the transient and the warm-up. transient: steps dropped before (1,000 or a tenth of n_steps; a known flow has its own).
-    warmup, backward_warmup: steps before and after the stretch over which frames, and coefficients, turn to the directions; n_steps, but from 1,000 to 10,000, by
+    warmup, backward_warmup: steps before and after the stretch over which frames, and coefficients, turn to the directions; n_steps, but from 1,000 to
+        10,000, by
         default. They need a few dozen over the gap between neighbouring exponents (per step), and whether they were enough is checked.
     random_state: of random starts, frames and coefficients.
-    neutral: vectors with a mean growth within this count as neutral (per unit of time). By default those within two standard errors of zero, or with less than a tenth
+    neutral: vectors with a mean growth within this count as neutral (per unit of time). By default those within two standard errors of zero, or with less
+        than a tenth
         of an e-folding over the stretch, and of a known flow the one nearest to zero.
     keep_vectors: False leaves ``direction`` and ``state`` out, for long orbits of many units.
     checkpoint: steps between checkpoints; chosen by default.
 
     Returns
     -------
-    ``direction`` (fit, time, vector, latent): unit vectors, largest exponent first, of which J takes each to a positive multiple of the next; the sign is free, and
+    ``direction`` (fit, time, vector, latent): unit vectors, largest exponent first, of which J takes each to a positive multiple of the next; the sign is
+    free, and
     makes the largest entry of the first positive; ``state`` (fit, time, latent).
-    Per time: ``local_growth`` (fit, time, vector): ln |J v| per unit of time, over the step that follows; ``localisation``: participation ratio (sum v^2)^2 / sum v^4,
+    Per time: ``local_growth`` (fit, time, vector): ln |J v| per unit of time, over the step that follows; ``localisation``: participation ratio (sum
+    v^2)^2 / sum v^4,
     from 1 (one latent unit) to M; ``angle`` (fit, time, vector, other): between two vectors' lines, 0 to pi / 2; ``subspace_angle`` (fit, time, spaces): the
     smallest principal angle between the spaces of expanding, neutral and contracting vectors, NaN where one of them is empty.
     Per vector: ``exponent``: mean local growth, ``exponent_standard_error`` (16 blocks; for errors to rely on see :func:`lyapunov_spectrum`), ``group``
     (expanding, neutral, contracting; empty for a dead direction), ``covariance_residual``: the largest 1 - |cos(J v_n, v_{n+1})|;
-    ``forward_difference`` and ``backward_difference``: 1 - |cos| between what two random frames (start of the stretch), and two random coefficients (its end), led to.
+    ``forward_difference`` and ``backward_difference``: 1 - |cos| between what two random frames (start of the stretch), and two random coefficients (its
+    end), led to.
     Per fit: ``smallest_angle`` (fit, spaces) over the stretch: near 0, expanding and contracting directions touch, and the attractor is not hyperbolic;
-    ``n_live``; ``status``, which says where a check fails (above 1e-8). Dead directions (exponent -inf: singular Jacobians) have no covariant vector: they are cut
+    ``n_live``; ``status``, which says where a check fails (above 1e-8). Dead directions (exponent -inf: singular Jacobians) have no covariant vector: they
+    are cut
     off, NaN, and the status says so. A diverged fit has an empty row.
 
     Method
     ------
     Ginelli et al. 2007 (PRL 99, 130601), as reviewed in Kuptsov and Parlitz 2012 (J. Nonlinear Sci. 22, 727): frames forward, J Q_n = Q_{n+1} R_{n+1}; backward
-    C_n = R_{n+1}^{-1} C_{n+1} with columns of length 1; vectors Q_n C_n. Checkpoints every m steps, from which blocks are computed again: O(T k (M H + k M + k^2)) for T steps
-    in all, memory O(T k M / m + m k (M + k)) a fit beside what is returned, or 32 MB if that is more. Fails: vectors of equal exponents (a pair that rotates, symmetric units) are not unique, only
+    C_n = R_{n+1}^{-1} C_{n+1} with columns of length 1; vectors Q_n C_n. Checkpoints every m steps, from which blocks are computed again: O(T k (M H + k M
+    + k^2)) for T steps
+    in all, memory O(T k M / m + m k (M + k)) a fit beside what is returned, or 32 MB if that is more. Fails: vectors of equal exponents (a pair that
+    rotates, symmetric units) are not unique, only
     their space is, and the two differences stay large; far-apart exponents and long steps leave no digits for the weak ones.
 
     Raises

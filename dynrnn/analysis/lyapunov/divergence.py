@@ -7,7 +7,8 @@ from scipy.spatial import cKDTree
 
 
 def neighbours_of(x: np.ndarray, reference: np.ndarray, theiler: int, n_neighbours: int, horizon: int) -> np.ndarray:
-    """Indices [R, n_neighbours] of the nearest points of x [N, D] that are at least ``theiler`` samples away in time and have ``horizon`` samples after them; -1 where fewer are known.
+    """Indices [R, n_neighbours] of the nearest points of x [N, D] that are at least ``theiler`` samples away in time and have ``horizon`` samples after
+    them; -1 where fewer are known.
 
     Among the 2 theiler + n_neighbours nearest are n_neighbours that qualify. O(R (theiler + n_neighbours) log N).
     """
@@ -43,8 +44,8 @@ def block_means(values: np.ndarray, n_blocks: int) -> tuple[np.ndarray, np.ndarr
 
 
 def false_neighbours(x: np.ndarray, delay: int, theiler: int, most: int, share: float = 0.01) -> int:
-    """The smallest number of delays at which at most ``share`` of nearest neighbours are false (Kennel, Brown and Abarbanel 1992, Phys. Rev. A 45, 3403): their distance in the next delay
-    is more than 10 times that in those before, or more than two standard deviations; ``most`` where there is none. x [N, C]."""
+    """The smallest number of delays at which at most ``share`` of nearest neighbours are false (Kennel, Brown and Abarbanel 1992,
+    Phys. Rev. A 45, 3403): their distance in the next delay is more than 10 times that in those before, or more than two standard deviations; ``most`` where there is none. x [N, C]."""
     from dynrnn.analysis.dimension.points import embedded
 
     size = float(x.std())

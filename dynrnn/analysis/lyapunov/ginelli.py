@@ -118,7 +118,7 @@ def sweep(
         participation[:, first:end] = V.square().sum(-1) ** 2 / V.pow(4).sum(-1)
         if keep_vectors:
             vector[:, first:end] = V
-    assert live is not None  # noqa: S101  # B >= 1
+    assert live is not None
     return Swept(kept_C, state, growth, participation, vector, residual, forward, settled, live, diverged)
 
 

@@ -13,7 +13,8 @@ def grouped(growth: np.ndarray, dt: float, flow: bool, neutral: float | None) ->
     """Mean growth per time [k] of one fit, its standard error over N_BLOCKS blocks, and each vector's group; growth [n, k] per step.
 
     Neutral is a mean within ``neutral``; by default one within two standard errors, or that comes to less than a tenth of an e-folding over
-    the whole stretch; of a flow also the one nearest to zero, that of its direction. Blocks overstate the error of a quantity that is bounded, which is the safe side here.
+    the whole stretch; of a flow also the one nearest to zero, that of its direction. Blocks overstate the error of a quantity that is bounded, which is
+    the safe side here.
     """
     n = len(growth)
     mean = growth.mean(0) / dt

@@ -1,4 +1,5 @@
-"""Frames carried along orbits step by step, all of them kept if asked for: by the kernels for models, through Jacobians of many states at once for callables."""
+"""Frames carried along orbits step by step, all of them kept if asked for: by the kernels for models, through Jacobians of many states at once for
+callables."""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
+from dynrnn.analysis.dimension.points import embedded
+
 
 def neighbours_of(x: np.ndarray, reference: np.ndarray, theiler: int, n_neighbours: int, horizon: int) -> np.ndarray:
     """Indices [R, n_neighbours] of the nearest points of x [N, D] that are at least ``theiler`` samples away in time and have ``horizon`` samples after
@@ -45,9 +47,8 @@ def block_means(values: np.ndarray, n_blocks: int) -> tuple[np.ndarray, np.ndarr
 
 def false_neighbours(x: np.ndarray, delay: int, theiler: int, most: int, share: float = 0.01) -> int:
     """The smallest number of delays at which at most ``share`` of nearest neighbours are false (Kennel, Brown and Abarbanel 1992,
-    Phys. Rev. A 45, 3403): their distance in the next delay is more than 10 times that in those before, or more than two standard deviations; ``most`` where there is none. x [N, C]."""
-    from dynrnn.analysis.dimension.points import embedded
-
+    Phys. Rev. A 45, 3403): their distance in the next delay is more than 10 times that in those before, or more than two standard
+    deviations; ``most`` where there is none. x [N, C]."""
     size = float(x.std())
     for m in range(1, most):
         points = embedded(x, m, delay)[: len(x) - m * delay]

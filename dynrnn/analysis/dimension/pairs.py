@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 NUMBERS = 2**22          # of distances held at once
 
@@ -22,14 +22,14 @@ def pair_counts(x: np.ndarray, time: np.ndarray, reference: np.ndarray, radii: n
         is held of size N^2.
     """
     block, R = block_of(time, n_blocks), len(reference)
-    trees = [cKDTree(x[block == b]) for b in range(n_blocks)]
+    trees = [KDTree(x[block == b]) for b in range(n_blocks)]
     mine = block[reference]
     counts, total = np.zeros((n_blocks, n_blocks, len(radii))), np.zeros((n_blocks, n_blocks))
     sizes = np.bincount(block, minlength=n_blocks)
     for a in range(n_blocks):
         if not (mine == a).any():
             continue
-        own = cKDTree(x[reference[mine == a]])
+        own = KDTree(x[reference[mine == a]])
         for b in range(n_blocks):
             counts[a, b] = own.count_neighbors(trees[b], radii, p=np.inf)
             total[a, b] = own.n * sizes[b]

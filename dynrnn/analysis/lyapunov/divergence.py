@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from dynrnn.analysis.dimension.points import embedded
 
@@ -15,7 +15,7 @@ def neighbours_of(x: np.ndarray, reference: np.ndarray, theiler: int, n_neighbou
     Among the 2 theiler + n_neighbours nearest are n_neighbours that qualify. O(R (theiler + n_neighbours) log N).
     """
     usable = x[: len(x) - horizon]
-    near = cKDTree(usable).query(x[reference], k=min(len(usable), 2 * theiler + n_neighbours))[1].reshape(len(reference), -1)
+    near = KDTree(usable).query(x[reference], k=min(len(usable), 2 * theiler + n_neighbours))[1].reshape(len(reference), -1)
     far = np.abs(near - reference[:, None]) >= theiler
     rank = np.where(far, far.cumsum(1), 0)
     out = np.full((len(reference), n_neighbours), -1)

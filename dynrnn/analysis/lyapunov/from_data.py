@@ -109,7 +109,7 @@ def largest_exponent_from_data(
     (True, 'chaotic')
     """
     given = {"embedding_dim": embedding_dim, "delay": delay, "theiler": theiler}
-    options = [None if value is None else check_int(name, value, low=1) for name, value in given.items()]
+    given = {name: None if value is None else check_int(name, value, low=1) for name, value in given.items()}
     horizon = None if horizon is None else check_int("horizon", horizon, low=8)
     n_reference, n_neighbours = check_int("n_reference", n_reference, low=100), check_int("n_neighbours", n_neighbours, low=1)
     n_surrogates = check_int("n_surrogates", n_surrogates, low=0)
@@ -130,7 +130,7 @@ def largest_exponent_from_data(
             out["status"][f, b] = x
             continue
         x = (x - x.mean(0)) / np.where(x.std(0) > 0, x.std(0), 1.0) if standardise else x
-        found = _measured(x, *options, horizon, n_reference, n_neighbours, step, tolerance)
+        found = _measured(x, given["embedding_dim"], given["delay"], given["theiler"], horizon, n_reference, n_neighbours, step, tolerance)
         if isinstance(found, str):
             out["status"][f, b] = found
             continue
@@ -148,7 +148,7 @@ def largest_exponent_from_data(
 
 def _unpadded(x: np.ndarray, fit: int, trial: int) -> np.ndarray | str:
     """Without what pads a shorter trial; RecordingError where samples within are missing, since time must not jump."""
-    known = np.isfinite(x).all(1)
+    known = np.asarray(np.isfinite(x).all(1))
     if np.isinf(x).any() or not known.any():
         return "orbit not finite"
     last = int(np.flatnonzero(~np.isnan(x).all(1))[-1]) + 1

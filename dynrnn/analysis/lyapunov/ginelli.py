@@ -84,7 +84,7 @@ def sweep(
     for last in range(B, 0, -together):
         blocks = range(max(0, last - together), last)
         G = len(blocks)
-        part = forward_of(carrier, *(torch.cat([checkpoints[b][i] for b in blocks], 1) for i in (0, 1)), m, keep=True)
+        part = forward_of(carrier, torch.cat([checkpoints[b][0] for b in blocks], 1), torch.cat([checkpoints[b][1] for b in blocks], 1), m, keep=True)
         zs, Qs = part.states, part.frames
         if live is None:                                                                # the last block has been carried for the first time
             log_r, diverged = log_r + part.log_r.sum(1), diverged | part.failed.any(1)

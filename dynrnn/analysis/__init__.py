@@ -27,7 +27,9 @@ _PUBLIC = {
     "conditional_exponents": "lyapunov",
     "contraction_certificate": "contraction",
     "continuation": "branches",
+    "correlation_dimension": "dimension",
     "count_regions": "piecewise.arrangement",
+    "covariant_vectors": "lyapunov",
     "cycles": "_cycles",
     "dwell_times": "symbols",
     "echo_state_test": "contraction",
@@ -35,6 +37,7 @@ _PUBLIC = {
     "forbidden_words": "symbols",
     "growth_rate": "_cycles",
     "homoclinic_points": "_manifolds",
+    "largest_exponent_from_data": "lyapunov",
     "lyapunov_spectrum": "lyapunov",
     "manifolds": "_manifolds",
     "markov_order": "symbols",
@@ -76,7 +79,8 @@ if TYPE_CHECKING:
     from dynrnn.analysis.boundary import basin_boundary
     from dynrnn.analysis.branches import continuation, orbit_diagram
     from dynrnn.analysis.contraction import contraction_certificate, echo_state_test, verify_certificate
-    from dynrnn.analysis.lyapunov import conditional_exponents, lyapunov_spectrum
+    from dynrnn.analysis.dimension import correlation_dimension
+    from dynrnn.analysis.lyapunov import conditional_exponents, covariant_vectors, largest_exponent_from_data, lyapunov_spectrum
     from dynrnn.analysis.piecewise.arrangement import count_regions
     from dynrnn.analysis.piecewise.canonical import canonical
     from dynrnn.analysis.piecewise.map import PiecewiseLinearMap

@@ -88,8 +88,8 @@ def test_without_the_window_slow_noise_looks_like_a_curve():
     along its path, of dimension 1, and are most of the near ones."""
     slow = gaussian_filter1d(np.random.default_rng(0).standard_normal((20_000, 3)), 30, axis=0)
     with_window, without = correlation_dimension(slow), correlation_dimension(slow, theiler=1)
-    assert without.local_slope.min().item() < 1.3
-    assert with_window.local_slope[0, 0, 2:20].mean().item() > 2.3
+    assert without.local_slope.min().item() < 2
+    assert abs(with_window.dimension.item() - 3) < 3 * max(with_window.standard_error.item(), 0.03)
 
 
 def test_fits_and_trials_have_their_own_rows_and_a_bad_one_is_empty():

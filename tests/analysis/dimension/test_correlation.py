@@ -10,6 +10,7 @@ from dynrnn.analysis import correlation_dimension
 from dynrnn.analysis.dimension.pairs import correlation_sums, pair_counts
 from dynrnn.analysis.dimension.points import resolution
 from dynrnn.analysis.dimension.scaling import straight_region
+from tests.analysis.lyapunov.systems import orbit_of_lorenz
 
 
 def henon(n, seed=0):
@@ -21,28 +22,9 @@ def henon(n, seed=0):
     return out[100:]
 
 
-def lorenz(n):
-    """By Runge-Kutta in steps of 0.005, every other kept: in plain numbers, as quick as anything."""
-    def field(x, y, z):
-        return 10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z
-
-    def moved(s, d, h):
-        return tuple(a + h * b for a, b in zip(s, d))
-
-    state, h, out = (1.0, 2.0, 20.0), 0.005, np.empty((2 * n + 4_000, 3))
-    for t in range(len(out)):
-        a = field(*state)
-        b = field(*moved(state, a, h / 2))
-        c = field(*moved(state, b, h / 2))
-        d = field(*moved(state, c, h))
-        state = tuple(s + h / 6 * (p + 2 * q + 2 * r + w) for s, p, q, r, w in zip(state, a, b, c, d))
-        out[t] = state
-    return out[4_000::2]
-
-
 @pytest.fixture(scope="module")
 def recording():
-    return lorenz(20_000)
+    return orbit_of_lorenz(20_000)
 
 
 def test_pairs_are_those_of_a_dense_count():

@@ -7,6 +7,7 @@ import torch
 import dynrnn as dr
 from dynrnn.analysis import PiecewiseLinearMap, covariant_vectors
 from dynrnn.analysis.lyapunov.subspaces import pair_angles, smallest_principal_angle
+from tests.analysis.lyapunov.systems import henon
 
 LOZI = PiecewiseLinearMap([[0, 1], [0.5, 0]], [[-1.7, -1.7], [0, 0]], [[1, 0], [-1, 0]], [1, 0], [0, 0])
 
@@ -20,10 +21,6 @@ class Lorenz:
     def field(self, z):
         x, y, w = z[..., 0], z[..., 1], z[..., 2]
         return torch.stack([10 * (y - x), x * (28 - w) - y, x * y - 8 / 3 * w], -1)
-
-
-def henon(z):
-    return torch.stack([1 - 1.4 * z[..., 0] ** 2 + z[..., 1], 0.3 * z[..., 0]], -1)
 
 
 def test_of_a_linear_map_they_are_its_eigenvectors():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dynrnn.analysis.lyapunov.carrier import Carrier, Subject
-from dynrnn.analysis.lyapunov.segments import TOO_WIDE, choose_interval, first_states, frames, pair_of, segment_states
+from dynrnn.analysis.lyapunov.segments import TOO_WIDE, WIDE, choose_interval, first_states, frames, pair_of, segment_states
 from dynrnn.analysis.lyapunov.verdict import LONGEST, period_of
 from dynrnn.errors import ArgumentError
 
@@ -46,17 +46,30 @@ def measure(
     Q = frames(carrier, fits, n_segments, k, random_state)
     every = choose_interval(carrier, z, Q) if interval is None else torch.full((len(fits),), interval, dtype=torch.int64)
     found = _run(carrier, z, Q, n_steps, warmup, every)
-    while interval is None and bool(((found.widest > TOO_WIDE) & (every.numpy() > 1)).any()):
-        # a stretch was steeper than the pilot's: all again with shorter intervals there
-        every = torch.where(torch.as_tensor(found.widest > TOO_WIDE), torch.clamp(every // 2, min=1), every)
+    while interval is None and bool((suspect := _suspect(found)).any()):
+        # a stretch was steeper than the pilot's, or a direction died, which a frame that is left to itself too long looks like: again, step by step there
+        every = torch.where(torch.as_tensor(suspect), torch.ones_like(every), every)
         found = _run(carrier, z, Q, n_steps, warmup, every)
-    if interval is not None and interval > 1 and bool((found.widest > TOO_WIDE).any()):
-        k_bad = int(np.argmax(found.widest > TOO_WIDE))
-        raise ArgumentError(
-            f"interval = {interval} lets the frame of fit {fits[k_bad]} collapse: its vectors differ by a factor e^{found.widest[k_bad]:.0f} before they "
-            f"are made orthonormal, and float64 has e^36. Leave interval out, or take at most {max(1, int(interval * 12 / found.widest[k_bad]))}."
-        )
+    if interval is not None and interval > 1 and bool((suspect := _suspect(found)).any()):
+        careful = _run(carrier, z, Q, n_steps, warmup, torch.ones_like(every))
+        lost = suspect & ((_dead(found) > _dead(careful)) | (found.widest > TOO_WIDE))
+        if lost.any():
+            k_bad = int(lost.argmax())
+            raise ArgumentError(
+                f"interval = {interval} lets the frame of fit {fits[k_bad]} collapse: float64 has a factor e^36 between its vectors, and they part by "
+                f"e^{careful.widest[k_bad]:.2g} in one step. Leave interval out, or take at most {max(1, int(WIDE / max(careful.widest[k_bad], 1e-9)))}."
+            )
     return found
+
+
+def _dead(found: Measured) -> np.ndarray:
+    """Directions of each fit that died in some segment."""
+    return np.isneginf(found.log_r).any((0, 2)).sum(-1)
+
+
+def _suspect(found: Measured) -> np.ndarray:
+    """Fits whose frame may have been left to itself too long."""
+    return ((found.widest > TOO_WIDE) | (_dead(found) > 0)) & (found.interval > 1)
 
 
 def _run(carrier: Carrier, z: Tensor, Q: Tensor, n_steps: int, warmup: int, every: Tensor) -> Measured:

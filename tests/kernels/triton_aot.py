@@ -1,6 +1,6 @@
 """Compiles what choose() picks for compute capability 9.0, on a machine without a GPU, and prints what ptxas made of it, a JSON object a kernel.
 
-    python tests/kernels/triton_aot.py few|all|spilling
+    python tests/kernels/triton_aot.py few|all|spilling|tangents|"all tangents"
 
 The launching code runs as it is, on CPU tensors; only the last step, Triton's own launch, stops after compiling. In a process of its own: the
 kernels must not have been imported for the interpreter.
@@ -22,7 +22,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
-from dynrnn_kernels.additive import AdditiveMap
+from dynrnn_kernels.additive import AdditiveMap, triton_tangent
 from dynrnn_kernels.additive import triton as kernels
 from dynrnn_kernels.additive.config import PRECISIONS
 from dynrnn_kernels.additive.layout import layout_of, pack
@@ -94,12 +94,41 @@ def report(map: AdditiveMap, B: int, precision: str = "ieee") -> None:
     compiled.clear()
 
 
+def report_tangents(map: AdditiveMap, S: int, k: int, n_steps: int) -> None:
+    """Compile the kernel that would carry k vectors of S segments, with a second trajectory and the path of the first."""
+    lay, flat = layout_of(map), pack(map)
+    M = lay.M
+    z, Q, u = flat.new_zeros(1, S, M), flat.new_zeros(1, S, k, M), flat.new_zeros(1, 1, n_steps, lay.K)
+    whole, each = torch.ones(1, dtype=torch.int64), flat.new_zeros(1, S)
+    config = triton_tangent.choose_tangent(lay, k, flat.dtype)
+    triton_tangent.carry(flat, lay, z, Q, z, u, whole, flat.new_ones(1), flat.new_zeros(1, S, k), each, each, whole.expand(1, S), flat.new_zeros(1, n_steps, M))
+    case = f"M={M} H={lay.H} k<={kernels.padded(k)} phi={map.phi} w2={map.w2} K={lay.K} A={map.A is not None} {flat.dtype} {tuple(config)}"
+    for name, kernel in compiled:
+        print(json.dumps({"case": case, "kernel": name, "S": S, "k": k, "hash": kernel.hash, **resources(kernel)}), flush=True)
+    compiled.clear()
+
+
 def main(which: str) -> None:
     driver.set_active(Device())
     JITFunction.run = compile_only(JITFunction.run)
     if which == "spilling":
         report(zero_map(128, 100, "relu", "dense", 300, True, torch.float32), 16)
         report(zero_map(40, 20, "clipped_basis", "dense", 3, True, torch.float64), 16)
+        return
+    if which == "tangents":
+        for S, k, n_steps in ((1, 3, 1), (16, 4, 100)):
+            report_tangents(zero_map(3, 50, "clipped", "dense", 0, False, torch.float64), S, k, n_steps)
+        report_tangents(zero_map(50, 500, "clipped", "dense", 0, False, torch.float64), 16, 50, 10)
+        report_tangents(zero_map(20, 2, "relu", "selection", 0, True, torch.float64), 16, 20, 10)
+        return
+    if which == "all tangents":
+        kinds = product([(3, 50), (20, 100), (64, 1000)], ("clipped", "tanh", "clipped_basis"), (torch.float32, torch.float64), ((0, False), (3, True)))
+        for (M, H), phi, dtype, (K, dense_A) in kinds:
+            report_tangents(zero_map(M, H, phi, "dense", K, dense_A, dtype), 16, M, 10)
+        report_tangents(zero_map(30, 500, "clipped", "dense", 0, True, torch.float64), 16, 7, 10)
+        for M, w2, dtype in product((3, 20, 64), ("identity", "selection", "centring"), (torch.float32, torch.float64)):
+            report_tangents(zero_map(M, max(1, M // 10) if w2 == "selection" else M, "relu", w2, 2, True, dtype), 16, M, 10)
+        report_tangents(zero_map(128, 500, "relu", "dense", 0, True, torch.float32), 16, 64, 10)
         return
     if which == "few":
         for M, H, phi, B, dtype in FEW:

@@ -1,11 +1,14 @@
 """Tangent vectors carried along orbits: what Lyapunov spectra and covariant vectors are made of, whatever computes it.
 
-``cpu`` carries them ROWS segments at a time and never forms J (cpu_tangent.py); ``reference`` is the same in plain torch.
+``cpu`` carries them ROWS segments at a time (cpu_tangent.py), ``triton`` one segment a program (triton_tangent.py), and neither forms J;
+``reference`` is the same in plain torch, on any device.
 """
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +16,7 @@ from torch import Tensor
 
 from dynrnn_kernels.additive import cpu_tangent
 from dynrnn_kernels.additive.cpu_frames import DEAD
-from dynrnn_kernels.additive.layout import cpu_layout, pack
+from dynrnn_kernels.additive.layout import cpu_layout, layout_of, pack
 from dynrnn_kernels.additive.map import AdditiveMap
 from dynrnn_kernels.additive.reference import activation_slope, apply, preactivation, step
 from dynrnn_kernels.backends import choose_backend
@@ -51,7 +54,8 @@ def carry(
     pair : states at ``distance`` (one number, or one a fit [F]) from z, whose growing apart is measured without derivatives, and reset after each interval.
 
     Returns a ``Carried``; what is given is left as it is. Cost O(F S n_steps k (M H + k M / interval)), memory O(k M + H) a thread beside the results.
-    Sums do not depend on the number of fits, segments or threads. float64 is meant; float32 works to its precision.
+    Sums do not depend on the number of fits, segments or threads. float64 is meant; float32 works to its precision. KernelError for frames that backend
+    ``triton`` has no registers for: M > 64 (float32: 128), or M k, both rounded up to powers of two, above 4,096 (float32: 8,192).
     """
     backend = choose_backend(z.device, backend)
     F, S, M = z.shape
@@ -75,21 +79,32 @@ def carry(
     for name, x in given.items():
         if x.dtype != z.dtype or x.device != z.device:
             raise KernelError(f"{name} is {x.dtype} on {x.device}, z is {z.dtype} on {z.device}; convert one of them")
-    if backend == "cpu":
-        return _by_cpu(map, z, Q, every, u, pair, apart, keep_path)
-    return _by_torch(map, z, Q, every, u, pair, apart, keep_path)
+    if backend == "reference":
+        return _by_torch(map, z, Q, every, u, pair, apart, keep_path)
+    return _by_kernel(backend, map.to(z.dtype), z, Q, every, u, pair, apart, keep_path)
 
 
-def _by_cpu(map: AdditiveMap, z: Tensor, Q: Tensor, every: Tensor, u: Tensor, pair: Tensor | None, distance: Tensor, keep_path: bool) -> Carried:
+def device_tangents() -> Any:
+    """The Triton kernel, imported when it is first used."""
+    return importlib.import_module("dynrnn_kernels.additive.triton_tangent")
+
+
+def _by_kernel(
+    backend: str, map: AdditiveMap, z: Tensor, Q: Tensor, every: Tensor, u: Tensor, pair: Tensor | None, distance: Tensor, keep_path: bool
+) -> Carried:
+    """Both kernels work in place, on contiguous tensors of their own."""
     F, S, M = z.shape
-    flat, lay = pack(map.to(z.dtype)).detach().contiguous(), cpu_layout(map)
     z, Q = z.detach().clone(memory_format=torch.contiguous_format), Q.detach().clone(memory_format=torch.contiguous_format)
     beside = z.new_empty(F, 0, M) if pair is None else pair.detach().clone(memory_format=torch.contiguous_format)
     log_r, log_pair, widest = z.new_zeros(F, S, Q.shape[2]), z.new_zeros(F, S), z.new_zeros(F, S)
-    failed = torch.full((F, S), -1, dtype=torch.int64)
+    failed = torch.full((F, S), -1, dtype=torch.int64, device=z.device)
     path = z.new_empty(F, u.shape[2] if keep_path else 0, M)
-    arrays = [x.numpy() for x in (z, Q, beside, u.detach().contiguous(), every.contiguous(), distance.contiguous())]
-    cpu_tangent.carry(flat.numpy(), lay, *arrays, *(x.numpy() for x in (log_r, log_pair, widest, failed, path)))
+    arrays = z, Q, beside, u.detach().contiguous(), every.to(z.device).contiguous(), distance.contiguous(), log_r, log_pair, widest, failed, path
+    if backend == "cpu":
+        cpu_tangent.carry(pack(map).detach().contiguous().numpy(), cpu_layout(map), *(x.numpy() for x in arrays))
+    else:
+        plain = map.written_out()
+        device_tangents().carry(pack(plain).detach().contiguous(), layout_of(plain), *arrays)
     return Carried(z, Q, None if pair is None else beside, log_r, log_pair, widest, failed, path)
 
 

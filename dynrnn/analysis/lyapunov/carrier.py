@@ -1,11 +1,9 @@
-"""What can carry tangent vectors: models and piecewise-linear maps by the kernels, callables and known flows by forward-mode derivatives."""
+"""What can carry tangent vectors: models and piecewise-linear maps by the kernels, callables and known flows by automatic derivatives."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -112,15 +110,6 @@ class Additive:
         return jacobian(self.map, z, u)
 
 
-@cache
-def wake_forward_mode() -> None:
-    """torch loads its rules of forward derivatives when the first is taken, and warns of a part of its own that it has deprecated."""
-    with warnings.catch_warnings(), torch.autograd.forward_ad.dual_level():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        one = torch.autograd.forward_ad.make_dual(torch.ones(2), torch.ones(2))
-        torch.autograd.forward_ad.unpack_dual(torch.tanh(torch.remainder(one, 2.0)))
-
-
 @dataclass(frozen=True)
 class Plain:
     """One map given as a function on tensors (..., M), differentiable in torch."""
@@ -138,20 +127,21 @@ class Plain:
         return state[None]
 
     def tangents(self, z: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
-        """Images of the states z [S, M], and J q of their vectors Q [S, k, M]: one dual evaluation of k copies; where a function has no forward mode, J."""
-        wake_forward_mode()
-        copies = z[:, None].expand_as(Q).contiguous()
-        try:
-            with torch.no_grad(), torch.autograd.forward_ad.dual_level():
-                out = torch.autograd.forward_ad.unpack_dual(self.step(torch.autograd.forward_ad.make_dual(copies, Q.contiguous())))
-                moved = out.tangent
-                if moved is not None:
-                    return out.primal[:, 0], moved
-        except (NotImplementedError, RuntimeError):
-            pass
-        with torch.no_grad():
-            after = self.step(z)
-        return after, torch.einsum("smn,skn->skm", jacobian_by_copies(self.step, z), Q)
+        """Images of the states z [S, M], and J q of their vectors Q [S, k, M]: through J where k is most of M, else by the derivative of w'J by w.
+
+        Both by reverse mode: torch's forward mode takes many operations through Python, at twenty times the cost.
+        """
+        if self.dim <= 2 * Q.shape[1]:
+            with torch.no_grad():
+                after = self.step(z)
+            return after, torch.einsum("smn,skn->skm", jacobian_by_copies(self.step, z), Q)
+        with torch.enable_grad():
+            copies = z[:, None].expand_as(Q).clone().requires_grad_()
+            out = self.step(copies)
+            weight = torch.zeros_like(out, requires_grad=True)
+            (pulled,) = torch.autograd.grad(out, copies, weight, create_graph=True)
+            (moved,) = torch.autograd.grad(pulled, weight, Q)
+        return out[:, 0].detach(), moved
 
     def carry(self, z: Tensor, Q: Tensor, n_steps: int, interval: Tensor, u: Tensor | None, pair: Tensor | None, distance: Tensor, path: bool) -> Carried:
         state, frame, beside, every = z[0], Q[0], None if pair is None else pair[0], int(interval[0])

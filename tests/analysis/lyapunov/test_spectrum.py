@@ -182,7 +182,7 @@ def test_results_come_back_from_zarr(tmp_path):
     [
         ({"n_exponents": 3}, "3, but the system has 2 dimensions"), ({"n_steps": 5}, "at least 10"), ({"n_segments": 1}, "at least 2"),
         ({"confidence": 1.5}, "between 0 and 1"), ({"dt": -1.0}, "positive number"), ({"inputs": [1.0]}, "inputs are for models"),
-        ({"initial": [[1.0, 2.0, 3.0]]}, "shape \\(start, 2\\)"), ({"interval": 100, "n_steps": 200}, "lets the frame of fit 0 collapse"),
+        ({"initial": [[1.0, 2.0, 3.0]]}, "shape \\(start, 2\\)"), ({"interval": 100, "n_steps": 4_000}, "lets the frame of fit 0 collapse"),
     ],
 )  # fmt: skip
 def test_bad_arguments(change, said):

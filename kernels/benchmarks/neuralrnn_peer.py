@@ -43,7 +43,7 @@ def by_neuralrnn(M: int, H: int, B: int, T: int, x: np.ndarray) -> Run | None:
     config = neuralrnn.AutoConfig.for_model("shallow_plrnn", input_dim=0, latent_dim=M, output_dim=M, hidden_dim=H, autonomous=True)
     model = neuralrnn.AutoModel.from_config(config)
     with torch.no_grad():
-        for name, value in start(M, H).items():
+        for name, value in start(M, H, phi="relu").items():
             getattr(model, "A" if name == "a" else name).copy_(torch.tensor(value))
     data = neuralrnn.ReconstructionDataset.from_timeseries(x, sequence_length=T + 1, batch_size=B, normalize=False)
     objective = neuralrnn.TeacherForcingObjective(alpha=ALPHA)

@@ -28,12 +28,12 @@ def series(M: int, length: int = 20_000) -> np.ndarray:
     return ((x - x.mean(0)) / x.std(0)).astype(np.float32)
 
 
-def start(M: int, H: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Parameters of a shallow PLRNN, float32."""
+def start(M: int, H: int, seed: int = 0, phi: str = "clipped") -> dict[str, np.ndarray]:
+    """Parameters of a shallow PLRNN, float32; units that are not clipped start from a fifth of W1, or free runs of them would grow without bound."""
     g = np.random.default_rng(seed)
     shapes = {"a": (M,), "W1": (M, H), "W2": (H, M), "h1": (M,), "h2": (H,)}
     out = {k: (g.uniform(-1, 1, s) / np.sqrt(s[-1])).astype(np.float32) for k, s in shapes.items()}
-    return out | {"a": np.full(M, 0.95, np.float32)}
+    return out | {"a": np.full(M, 0.95, np.float32), "W1": out["W1"] * np.float32(1.0 if phi == "clipped" else 0.2)}
 
 
 def draw(g: np.random.Generator, x: np.ndarray, T: int, shape: int | tuple[int, ...]) -> np.ndarray:
@@ -42,7 +42,7 @@ def draw(g: np.random.Generator, x: np.ndarray, T: int, shape: int | tuple[int, 
 
 
 def make_map(M: int, H: int, n_fits: int = 1, phi: str = "clipped") -> AdditiveMap:
-    a, W1, W2, h1, h2 = (torch.tensor(np.stack([start(M, H, seed)[k] for seed in range(n_fits)])) for k in ("a", "W1", "W2", "h1", "h2"))
+    a, W1, W2, h1, h2 = (torch.tensor(np.stack([start(M, H, seed, phi)[k] for seed in range(n_fits)])) for k in ("a", "W1", "W2", "h1", "h2"))
     return AdditiveMap(a=a, W1=W1, W2=W2, h1=h1, h2=h2, phi=phi)
 
 

@@ -31,7 +31,7 @@ def spectra() -> list[str]:
 def reference_spectrum(name: str) -> xr.Dataset:
     """The spectrum of a known system, natural logarithm per unit of its time.
 
-    name : see ``spectra()``: ``"lorenz63"``, ``"roessler"``, ``"lorenz96-40"``, ``"henon"``, ...
+    name : see ``spectra()``: ``"lorenz63"``, ``"henon"``, ...
     Returns ``value`` and ``standard_error`` (exponent), ``kaplan_yorke`` with its ``kaplan_yorke_standard_error``, and how they were computed in the
     attributes: ``equation``, ``parameters`` (JSON), ``n_segments``, ``time_measured`` (in all), ``dt``, ``step_error``, ``sum_of_divergence`` (what the sum
     must be, where that is known), ``computed_by``.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 import tyro
 
 import dynrnn as dr
@@ -96,15 +97,17 @@ def entropies(settings: Settings) -> None:
                     n = int(lengths[np.argmin(one.topological.values[lengths])])
                     bound = float(one.topological[n])
                     tell_inequality(f"h_mu <= h_top of {n + 1}-blocks, a {what}", float(one.h_mu), float(one.h_mu_standard_error), bound, 0.0)
-        spectrum = dr.analysis.lyapunov_spectrum(model, n_steps=N_STEPS // 4, random_state=settings.random_state)    # nat per unit of time
-        dt = float(spectrum.attrs["dt"])
+        end = torch.tensor(orbit.latent.values[:, :1, -1])                              # the attractor that the code was taken on
+        spectrum = dr.analysis.lyapunov_spectrum(model, n_steps=N_STEPS // 4, initial=end, random_state=settings.random_state)
         for k in range(model.n_fits):
-            value, error = spectrum.value.values[k], spectrum.standard_error.values[k]
-            above = value > 0
-            row = steps.isel(fit=k)
-            print(f"seed {k}: exponents {np.round(value[:4], 4)} +- {np.round(error[:4], 4)} nat a unit of time")
-            bound, spread = dt * value[above].sum(), dt * np.sqrt((error[above] ** 2).sum())
-            tell_inequality("h_mu <= sum of positive exponents, a step", float(row.h_mu), float(row.h_mu_standard_error), float(bound), float(spread))
+            value, error, jump = spectrum.value.values[k], spectrum.standard_error.values[k], jumps.isel(fit=k)
+            changes = int((np.diff(code.symbol.values[k, 0]) != 0).sum())
+            time = float(spectrum.attrs["dt"]) * (code.sizes["time"] - 1) / max(changes, 1)
+            print(f"seed {k}: exponents {np.round(value[:4], 4)} +- {np.round(error[:4], 4)} nat a unit of time; a transition takes {time:.3f} of it")
+            # without self-transitions the words lose the dwell times: what is left is at most the entropy of the motion between two transitions
+            falling = "" if bool(jump.converged) else " (still falling with the words' length: an upper bound of h_mu)"
+            bound, spread = time * float(spectrum.entropy[k]), time * float(spectrum.entropy_standard_error[k])
+            tell_inequality(f"h_mu <= sum of positive exponents, a transition{falling}", float(jump.h_mu), float(jump.h_mu_standard_error), bound, spread)
 
 
 def compare(settings: Settings) -> None:

@@ -18,7 +18,7 @@ from dynrnn.errors import ArgumentError, check_int
 from dynrnn.models.base import AdditiveModel
 from dynrnn_kernels.additive import AdditiveMap, forced_sequence, jacobian
 from dynrnn_kernels.additive.orbit import later, suits
-from dynrnn_kernels.additive.tangent import Carried, carry, orthonormal, spread_of
+from dynrnn_kernels.additive.tangent import Carried, carry, carry_by
 
 BLOCK_NUMBERS = 2**20        # latent numbers held at once on the way to a later state
 
@@ -144,29 +144,11 @@ class Plain:
         return out[:, 0].detach(), moved
 
     def carry(self, z: Tensor, Q: Tensor, n_steps: int, interval: Tensor, u: Tensor | None, pair: Tensor | None, distance: Tensor, path: bool) -> Carried:
-        state, frame, beside, every = z[0], Q[0], None if pair is None else pair[0], int(interval[0])
-        log_r, log_pair, widest = (z.new_zeros(*shape) for shape in (frame.shape[:2], frame.shape[:1], frame.shape[:1]))
-        failed, states = torch.full(frame.shape[:1], -1, dtype=torch.int64), []
-        for t in range(n_steps):
-            if path:
-                states.append(state[0])
-            state, frame = self.tangents(state, frame)
-            if beside is not None:
-                with torch.no_grad():
-                    beside = self.step(beside)
-            if (t + 1) % every and t < n_steps - 1:
-                continue
-            frame, lengths = orthonormal(frame)
-            log_r += torch.log(lengths)
-            widest = torch.maximum(widest, spread_of(lengths))
-            failed = torch.where(~torch.isfinite(state).all(-1) & (failed < 0), torch.full_like(failed, t), failed)
-            if beside is not None:
-                apart = beside - state
-                length = torch.linalg.vector_norm(apart, dim=-1)
-                log_pair += torch.log(length / distance)
-                beside = state + distance * torch.where((length > 0)[:, None], apart / length[:, None], frame[:, 0])
-        kept = torch.stack(states)[None] if states else z.new_empty(1, 0, self.dim)
-        return Carried(state[None], frame[None], None if beside is None else beside[None], log_r[None], log_pair[None], widest[None], failed[None], kept)
+        def both(z: Tensor, Q: Tensor, t: int) -> tuple[Tensor, Tensor]:
+            after, moved = self.tangents(z[0], Q[0])
+            return after[None], moved[None]
+
+        return carry_by(lambda z, t: self.step(z[0])[None], both, z, Q, n_steps, interval, pair, distance, path)
 
     def jacobians(self, z: Tensor, u: Tensor | None = None) -> Tensor:
         return jacobian_by_copies(self.step, z[0])[None]

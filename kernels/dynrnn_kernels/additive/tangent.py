@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,20 +144,33 @@ def spread_of(lengths: Tensor) -> Tensor:
 
 
 def _by_torch(map: AdditiveMap, z: Tensor, Q: Tensor, every: Tensor, u: Tensor, pair: Tensor | None, distance: Tensor, keep_path: bool) -> Carried:
-    F, S, M = z.shape
+    F, S, _ = z.shape
     map = map.to(z.dtype)
-    n_steps = u.shape[2]
+
+    def drive(t: int) -> Tensor | None:
+        return u[:, :, t].expand(F, S, -1) if map.input_dim else None
+
+    def both(z: Tensor, Q: Tensor, t: int) -> tuple[Tensor, Tensor]:
+        return step(map, z, drive(t)), tangents(map, z, Q, drive(t))
+
+    return carry_by(lambda z, t: step(map, z, drive(t)), both, z, Q, u.shape[2], every, pair, distance, keep_path)
+
+
+def carry_by(
+    move: Callable[[Tensor, int], Tensor], both: Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]], z: Tensor, Q: Tensor, n_steps: int, every: Tensor,
+    pair: Tensor | None, distance: Tensor, keep_path: bool,
+) -> Carried:
+    """``carry`` of anything: move(z, t) gives the next states [F, S, M], both(z, Q, t) these and J q of the vectors; every and distance are [F]."""
+    F, S, M = z.shape
     log_r, log_pair, widest = z.new_zeros(F, S, Q.shape[2]), z.new_zeros(F, S), z.new_zeros(F, S)
     failed = torch.full((F, S), -1, dtype=torch.int64, device=z.device)
     path, since = [], torch.zeros(F, dtype=torch.int64)
     with torch.no_grad():
         for t in range(n_steps):
-            now = u[:, :, t].expand(F, S, -1) if map.input_dim else None
             if keep_path:
                 path.append(z[:, 0])
-            Q = tangents(map, z, Q, now)
-            z = step(map, z, now)
-            pair = None if pair is None else step(map, pair, now)
+            z, Q = both(z, Q, t)
+            pair = None if pair is None else move(pair, t)
             since += 1
             due = torch.nonzero((since >= every) | (t == n_steps - 1))[:, 0]
             since[due] = 0

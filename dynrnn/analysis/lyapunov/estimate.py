@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from jaxtyping import Float
 from scipy.stats import t as student
 
 N_RESAMPLES = 1_000
+NUMBERS_AT_ONCE = 1_000_000
 
 
 def mean_and_error(segments: Float[np.ndarray, "*batch S k"]) -> tuple[np.ndarray, np.ndarray]:
@@ -44,15 +47,19 @@ def kaplan_yorke(exponents: Float[np.ndarray, "*batch k"]) -> tuple[np.ndarray, 
     return np.asarray(dimension), np.asarray(j < k)
 
 
-def resampled(segments: Float[np.ndarray, "S k"], rng: np.random.Generator, function, n: int = N_RESAMPLES) -> np.ndarray:
-    """``function`` of the mean exponents [n, k] of n resamples of the segments with replacement."""
-    S = len(segments)
-    picks = rng.integers(0, S, (n, S))
-    dead = np.isneginf(segments)
-    counts = np.zeros((n, S))
-    np.add.at(counts, (np.arange(n)[:, None], picks), 1.0)
-    means = counts @ np.where(dead, 0.0, segments) / S
-    return function(np.where(counts @ dead.astype(float) > 0, -np.inf, means))
+def resampled(segments: Float[np.ndarray, "F S k"], rng: np.random.Generator, n: int = N_RESAMPLES) -> Iterator[tuple[slice, np.ndarray]]:
+    """Mean exponents [some, n, k] of n resamples of the segments with replacement, some fits at a time, with their places.
+
+    The same draws for every fit, which makes a fit's numbers those that it has alone. O(F n (S k + k log k)).
+    """
+    F, S, k = segments.shape
+    counts = rng.multinomial(S, np.full(S, 1 / S), n).astype(float)
+    some = max(1, NUMBERS_AT_ONCE // (n * k))
+    for first in range(0, F, some):
+        at = slice(first, first + some)
+        dead = np.isneginf(segments[at])
+        means = counts @ np.where(dead, 0.0, segments[at]) / S
+        yield at, np.where(counts @ dead.astype(float) > 0, -np.inf, means) if dead.any() else means
 
 
 def neighbour_correlation(segments: Float[np.ndarray, "*batch S k"]) -> np.ndarray:

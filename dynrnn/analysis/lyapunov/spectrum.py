@@ -141,11 +141,10 @@ def _dataset(subject: Subject, found: Measured, k: int, confidence: float, seed:
         verdict, said = judge(value[f], half[f], int(found.period[f]), total, subject.flow, bool(diverged[f]))
         verdicts.append(str(verdict))
         evidence.append(said)
-        if not diverged[f]:
-            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(3, int(subject.fit[usable][f]))))
-            means = resampled(segments[f], rng, lambda x: x)
-            bounds[:, f] = np.quantile(kaplan_yorke(means)[0], [(1 - confidence) / 2, (1 + confidence) / 2])
-            entropy_error[f] = np.clip(means, 0, None).sum(-1).std()
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(3,)))
+    for at, means in resampled(segments, rng):
+        bounds[:, at] = np.quantile(kaplan_yorke(means)[0], [(1 - confidence) / 2, (1 + confidence) / 2], axis=-1)
+        entropy_error[at] = np.clip(means, 0, None).sum(-1).std(-1)
 
     def whole(values: np.ndarray, fill: Any = np.nan) -> np.ndarray:
         """With empty rows for fits whose parameters are not finite."""
@@ -157,13 +156,13 @@ def _dataset(subject: Subject, found: Measured, k: int, confidence: float, seed:
     status[np.flatnonzero(usable)[diverged]] = DIVERGED
     take = np.arange(len(value)), nearest
     per_time = {"units": "nat / time of dt"}
-    at = ("fit", "exponent")
+    of_exponents = ("fit", "exponent")
     variables = {
-        "value": (at, whole(value), {"long_name": "Lyapunov exponent"} | per_time),
-        "standard_error": (at, whole(error), {"long_name": "standard error over segments"} | per_time),
-        "lower": (at, whole(value - np.where(np.isinf(value), 0, half)), {"long_name": "lower end of the confidence interval"} | per_time),
-        "upper": (at, whole(value + np.where(np.isinf(value), 0, half)), {"long_name": "upper end of the confidence interval"} | per_time),
-        "correlation": (at, whole(neighbour_correlation(segments)), {"long_name": "correlation of neighbouring segments", "units": "1"}),
+        "value": (of_exponents, whole(value), {"long_name": "Lyapunov exponent"} | per_time),
+        "standard_error": (of_exponents, whole(error), {"long_name": "standard error over segments"} | per_time),
+        "lower": (of_exponents, whole(value - np.where(np.isinf(value), 0, half)), {"long_name": "lower end of the confidence interval"} | per_time),
+        "upper": (of_exponents, whole(value + np.where(np.isinf(value), 0, half)), {"long_name": "upper end of the confidence interval"} | per_time),
+        "correlation": (of_exponents, whole(neighbour_correlation(segments)), {"long_name": "correlation of neighbouring segments", "units": "1"}),
         "finite_time": (("fit", "segment", "exponent"), whole(segments), {"long_name": "exponent of one segment"} | per_time),
         "trace": (("fit", "record", "exponent"), whole(np.moveaxis(trace, 0, 1)), {"long_name": "estimate so far"} | per_time),
         "kaplan_yorke": ("fit", whole(dimension), {"long_name": "Kaplan-Yorke dimension", "units": "1"}),

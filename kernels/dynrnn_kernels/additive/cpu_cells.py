@@ -91,6 +91,30 @@ def back_through(kind, slope, threshold, x, b, y, q, total):
 
 
 @njit(cache=True, nogil=True)
+def unit_slopes(kind, slope, threshold, x, b, y, d):
+    """d = phi'(p + h2) of flat arrays; x and y come as ``activate`` leaves them. A unit at its kink counts as off."""
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    if kind == CLIPPED:
+        for i in range(x.size):
+            d[i] = (one if x[i] + b[i] > zero else zero) - (one if x[i] > zero else zero)
+    elif kind == RELU:
+        for i in range(x.size):
+            d[i] = one if x[i] > zero else zero
+    elif kind == TANH:
+        for i in range(x.size):
+            d[i] = one - y[i] * y[i]
+    elif kind == IDENTITY:
+        for i in range(x.size):
+            d[i] = one
+    else:
+        for i in range(x.size):
+            base, rise = one if kind == CLIPPED_BASIS and x[i] > zero else zero, zero
+            for n in range(slope.size):
+                rise += slope[n] * ((one if x[i] > threshold[i // ROWS, n] else zero) - base)
+            d[i] = rise
+
+
+@njit(cache=True, nogil=True)
 def force(now, weight, target, forced):
     """forced = now + weight (target - now), over flat arrays."""
     for i in range(now.size):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from dynrnn_kernels.additive.lanes import add_multiple, dots, multiply
+from dynrnn_kernels.additive.lanes import dots, take_length, take_multiple
 from dynrnn_kernels.additive.tile import ROWS
 
 DEAD = 1e-13    # of the longest vector so far: what is left of a dependent one after rounding, with room for cancellation in W1 diag W2
@@ -39,34 +39,65 @@ def complete(Q, j, M, r):
 
 
 @njit(cache=True, nogil=True)
-def orthonormalise(Q, k, M, work, log_r, spread):
-    """Q [k * M, ROWS] in place; log_r [k, ROWS] += ln of the lengths, spread [ROWS] = ln of the longest over the shortest live one. work [k + 3, ROWS]."""
-    coefficients, square, by = work[:k], work[k : k + 1], work[k + 1 : k + 2]
-    longest, shortest = np.zeros(ROWS, Q.dtype), np.full(ROWS, np.inf, Q.dtype)
-    for j in range(k):
-        dots(Q, j * M, 0, 1, Q, j * M, M, square, 0, 1)
-        before = np.sqrt(square[0])
-        for _ in range(2):
-            if j > 0:
-                dots(Q, 0, M, 1, Q, j * M, M, coefficients, 0, j)
-                for i in range(j):
-                    for r in range(ROWS):
-                        coefficients[i, r] = -coefficients[i, r]
-                    add_multiple(coefficients, i, Q, i * M, Q, j * M, M)
-        dots(Q, j * M, 0, 1, Q, j * M, M, square, 0, 1)
-        for r in range(ROWS):
-            length = np.sqrt(square[0, r])
-            longest[r] = max(longest[r], length)
-            if length <= DEAD * max(before[r], longest[r]):                     # not for NaN
-                log_r[j, r] = -np.inf
-                by[0, r] = 0
-            else:
-                log_r[j, r] += np.log(length)
-                shortest[r] = min(shortest[r], length)
-                by[0, r] = 1 / length
-        multiply(Q, j * M, 1, by, Q, j * M, M)
-        for r in range(ROWS):
-            if by[0, r] == 0:
-                complete(Q, j, M, r)
+def usual_range(like):
+    """Growths that are left to multiply: two of them have a product within the range of numbers, and so has its inverse."""
+    high = np.sqrt(np.sqrt(np.finfo(like.dtype).max))
+    return 1 / high, high
+
+
+@njit(cache=True, nogil=True)
+def put_away(growth, log_r, j):
+    """Move the growth of vector j to log_r where it is about to leave the range of numbers, or is not a number."""
+    low, high = usual_range(growth)
     for r in range(ROWS):
-        spread[r] = np.log(longest[r] / shortest[r]) if shortest[r] <= longest[r] else 0
+        if not low < growth[j, r] < high:
+            log_r[j, r] += np.log(growth[j, r])
+            growth[j, r] = 1
+
+
+@njit(cache=True, nogil=True)
+def take_lengths(Q, j, M, work, first, growth, log_r):
+    """What ``take_length`` does to usual lanes, one by one, with vector j made a unit vector; vectors that died are replaced."""
+    square, before, by, longest, shortest = work[first], work[first + 1], work[first + 2], work[first + 3], work[first + 4]
+    low, high = usual_range(Q)
+    for r in range(ROWS):
+        length = np.sqrt(square[r])
+        longest[r] = max(longest[r], length)
+        if length <= DEAD * max(np.sqrt(before[r]), longest[r]):                # not for NaN
+            log_r[j, r] = -np.inf
+            complete(Q, j, M, r)
+            continue
+        shortest[r] = min(shortest[r], length)
+        if low < length < high:
+            growth[j, r] *= length
+        else:
+            log_r[j, r] += np.log(length)
+        for m in range(M):
+            Q[j * M + m, r] *= by[r]
+    put_away(growth, log_r, j)
+
+
+@njit(cache=True, nogil=True)
+def orthonormalise(Q, k, M, work, growth, log_r, widest):
+    """Q [k * M, ROWS] in place; growth [k, ROWS] *= the lengths, widest [ROWS] = the longest over the shortest live one, or as before if that was more.
+
+    ln growth is moved to log_r [k, ROWS] where growth would leave the range of numbers, since a logarithm at every call takes longer than the rest.
+    work [k + 5, ROWS].
+    """
+    low, high = usual_range(Q)
+    work[k + 3], work[k + 4] = 0, np.inf                                        # the longest and the shortest
+    for j in range(k):
+        dots(Q, j * M, 0, 1, Q, j * M, M, work, k + 1, 1)
+        for _ in range(2 if j > 0 else 0):
+            dots(Q, 0, M, 1, Q, j * M, M, work, 0, j)
+            for i in range(j):
+                take_multiple(work, i, Q, i * M, Q, j * M, M)
+        dots(Q, j * M, 0, 1, Q, j * M, M, work, k, 1)
+        if take_length(work, k, growth, j, DEAD, low, high):
+            dots(Q, j * M, 1, 0, work, k + 2, 1, Q, j * M, M)                   # times the inverse of its length
+        else:
+            take_lengths(Q, j, M, work, k, growth, log_r)
+    longest, shortest = work[k + 3], work[k + 4]
+    for r in range(ROWS):
+        if shortest[r] <= longest[r]:
+            widest[r] = max(widest[r], longest[r] / shortest[r])

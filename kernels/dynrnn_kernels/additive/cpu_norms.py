@@ -23,10 +23,10 @@ from dynrnn_kernels.additive.cpu_cells import (
     W2_IDENTITY,
     W2_SELECTION,
     activate,
-    back_through,
     basis_of,
     matrix,
     spread,
+    unit_slopes,
 )
 from dynrnn_kernels.additive.cpu_matrices import Matrix
 from dynrnn_kernels.additive.cpu_singular import largest_singular_values, work_rows
@@ -74,15 +74,12 @@ def written_W2(flat, lay):
 
 @njit(cache=True, nogil=True)
 def constants(flat, lay):
-    """What ``slopes`` wants of each map, once: h2, ones and scratch, [4, H * ROWS]."""
-    rows = lanes(4 * lay.H, flat)
-    out = rows.reshape((4, lay.H * ROWS))
-    out[0] = 0
+    """What ``slopes`` wants of each map, once: h2 and scratch, [2, H * ROWS]."""
+    rows = lanes(2 * lay.H, flat)
+    rows[:] = 0
     if lay.h2 >= 0:
         spread(flat[lay.h2 : lay.h2 + lay.H], rows[: lay.H])
-    out[1] = 1
-    out[3] = 0
-    return out
+    return rows.reshape((2, lay.H * ROWS))
 
 
 @njit(cache=True, nogil=True)
@@ -98,8 +95,8 @@ def slopes(flat, lay, W2, D, states, u, hidden, z, drive, d):
     hidden_drive(lay.w2, Matrix(DENSE, W2, np.empty(0, np.int64)), D, z, drive, z[:0], d)
     slope, threshold = basis_of(flat, lay)
     x = d.reshape(d.size)
-    activate(lay.phi, slope, threshold, x, hidden[0], hidden[2])
-    back_through(lay.phi, slope, threshold, x, hidden[0], hidden[2], hidden[1], hidden[3])
+    activate(lay.phi, slope, threshold, x, hidden[0], hidden[1])
+    unit_slopes(lay.phi, slope, threshold, x, hidden[0], hidden[1], x)
 
 
 @njit(cache=True, nogil=True)

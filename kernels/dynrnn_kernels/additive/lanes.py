@@ -77,25 +77,32 @@ def multiply(X, i, apart, s, out, k, n):
     dots(X, i, apart, 0, s, 0, 1, out, k, n)
 
 
-@intrinsic
-def add_multiple(typing, S, s, X, i, out, j, count):
-    """out[j + c] += S[s] X[i + c] for c < count, count > 0."""
+def _multiple_of(sign: str) -> Any:
+    """A compiled function: out[j + c] += or -= S[s] X[i + c] for c < count, count > 0."""
 
-    def build(context, builder, signature, args):
-        arrays, vector, aligned = _arrays(context, builder, signature, args, (0, 2, 4))
-        by, x, into = (builder.bitcast(array.data, vector.as_pointer()) for array in arrays)
-        factor = builder.load(builder.gep(by, [args[1]]), align=aligned)
+    @intrinsic
+    def tile(typing, S, s, X, i, out, j, count):
+        def build(context, builder, signature, args):
+            arrays, vector, aligned = _arrays(context, builder, signature, args, (0, 2, 4))
+            by, x, into = (builder.bitcast(array.data, vector.as_pointer()) for array in arrays)
+            factor = builder.load(builder.gep(by, [args[1]]), align=aligned)
+            factor = builder.fneg(factor) if sign == "-" else factor
 
-        def step(c, sums):
-            place = builder.gep(into, [builder.add(args[5], c)])
-            entry = builder.load(builder.gep(x, [builder.add(args[3], c)]), align=aligned)
-            builder.store(_multiply_add(builder, factor, entry, builder.load(place, align=aligned)), place, align=aligned)
-            return []
+            def step(c, sums):
+                place = builder.gep(into, [builder.add(args[5], c)])
+                entry = builder.load(builder.gep(x, [builder.add(args[3], c)]), align=aligned)
+                builder.store(_multiply_add(builder, factor, entry, builder.load(place, align=aligned)), place, align=aligned)
+                return []
 
-        _sums_over(builder, args[6], 0, vector, step)
-        return context.get_dummy_value()
+            _sums_over(builder, args[6], 0, vector, step)
+            return context.get_dummy_value()
 
-    return types.void(S, types.intp, X, types.intp, out, types.intp, types.intp), build
+        return types.void(S, types.intp, X, types.intp, out, types.intp, types.intp), build
+
+    return tile
+
+
+add_multiple, take_multiple = _multiple_of("+"), _multiple_of("-")
 
 
 @intrinsic
@@ -136,6 +143,41 @@ def largest_entry(typing, X, count, out):
         return context.get_dummy_value()
 
     return types.void(X, types.intp, out), build
+
+
+@intrinsic
+def take_length(typing, work, first, growth, j, dead, low, high):
+    """The length of a vector whose square is work[first], and whose square was work[first + 1] before others were taken from it.
+
+    Puts the inverse of the length in work[first + 2]. Where every lane is usual, multiplies growth[j] by the length, takes it into the longest and the shortest
+    so far, work[first + 3] and work[first + 4], and returns True. Not usual are lengths up to ``dead`` of the longest or of what was before, and
+    whatever leaves the range from low to high.
+    """
+
+    def build(context, builder, signature, args):
+        arrays, vector, aligned = _arrays(context, builder, signature, args, (0, 2))
+        rows, grown = (builder.bitcast(array.data, vector.as_pointer()) for array in arrays)
+        squared, before_at, by, most, least = (builder.gep(rows, [builder.add(args[1], args[1].type(n))]) for n in range(5))
+        place = builder.gep(grown, [args[3]])
+        square, before, longest, shortest, old = (builder.load(at, align=aligned) for at in (squared, before_at, most, least, place))
+        dead, low, high = (_everywhere(builder, x, vector) for x in args[4:])
+        root = _of_vector(builder, "sqrt", vector)
+        length, before = builder.call(root, [square]), builder.call(root, [before])
+        new = builder.fmul(old, length)
+        longer = builder.select(builder.fcmp_ordered(">", length, longest), length, longest)
+        shorter = builder.select(builder.fcmp_ordered("<", length, shortest), length, shortest)
+        usual = ir.Constant(ir.VectorType(ir.IntType(1), ROWS), [ir.IntType(1)(1)] * ROWS)
+        for x, bound in ((length, low), (new, low), (length, builder.fmul(dead, before)), (length, builder.fmul(dead, longer)), (high, length), (high, new)):
+            usual = builder.and_(usual, builder.fcmp_ordered(">", x, bound))
+        all_usual = builder.icmp_unsigned("==", builder.bitcast(usual, ir.IntType(ROWS)), ir.IntType(ROWS)((1 << ROWS) - 1))
+        one = ir.Constant(vector, [vector.element(1.0)] * ROWS)
+        builder.store(builder.fdiv(one, length), by, align=aligned)
+        for x, was, at in ((longer, longest, most), (shorter, shortest, least), (new, old, place)):
+            builder.store(builder.select(all_usual, x, was), at, align=aligned)
+        return all_usual
+
+    number = work.dtype
+    return types.boolean(work, types.intp, growth, types.intp, number, number, number), build
 
 
 @intrinsic

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import njit, types
 from numba.extending import intrinsic
 
@@ -136,8 +137,49 @@ def _row_copy() -> Any:
     return copy
 
 
-# ten sums fill the 16 registers of the smallest supported machines well; the others are for what is left over
+def _product_of_few(count: int) -> Any:
+    """A compiled function out = A B for A of ``count`` columns: all of B stays in registers, and the loop is over A's rows. The sums of ``_product_tile``."""
+
+    @intrinsic
+    def product(typing, A, B, out):
+        def build(context, builder, signature, args):
+            (left, right, result), vector, aligned = _arrays(context, builder, signature, args, (0, 1, 2))
+            n_rows = builder.extract_value(left.shape, 0)
+            right_rows, out_rows = (builder.bitcast(array.data, vector.as_pointer()) for array in (right, result))
+            rows_of_B = [builder.load(builder.gep(right_rows, [n_rows.type(c)]), align=aligned) for c in range(count)]
+            unset, everywhere = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(INDEX, ROWS), [INDEX(0)] * ROWS)
+
+            def step(row, sums):
+                start, total = builder.mul(row, n_rows.type(count)), ir.Constant(vector, [vector.element(0.0)] * ROWS)
+                for c, row_of_B in enumerate(rows_of_B):
+                    weight = builder.load(builder.gep(left.data, [builder.add(start, n_rows.type(c))]))
+                    spread = builder.shuffle_vector(builder.insert_element(unset, weight, INDEX(0)), unset, everywhere)
+                    total = _multiply_add(builder, spread, row_of_B, total)
+                builder.store(total, builder.gep(out_rows, [row]), align=aligned)
+                return []
+
+            _sums_over(builder, n_rows, 0, vector, step)
+            return context.get_dummy_value()
+
+        return types.void(A, B, out), build
+
+    return product
+
+
+@intrinsic
+def _ten_sums_fit(typing, A):
+    """Whether ten sums of A's numbers stay in registers: sixteen of 32 bytes on the smallest supported machines, 32 of 64 where there is AVX-512."""
+
+    def build(context, builder, signature, args):
+        wide = get_host_cpu_features().get("avx512f", False)
+        return context.get_constant(types.boolean, signature.args[0].dtype.bitwidth == 32 or wide)
+
+    return types.boolean(A), build
+
+
+# what is not a multiple of ten, or of five where ten spill, is left to the lower ones
 _product_10, _product_5, _product_4, _product_3, _product_2, _product_1 = (_product_tile(n) for n in (10, 5, 4, 3, 2, 1))
+_few_1, _few_2, _few_3, _few_4 = (_product_of_few(n) for n in (1, 2, 3, 4))
 _outer_5x2, _outer_4x2, _outer_3x2, _outer_2x2, _outer_1x2 = (_outer_tile(n, 2) for n in (5, 4, 3, 2, 1))
 _outer_1x1 = _outer_tile(1, 1)
 _copy_row = _row_copy()
@@ -146,15 +188,27 @@ _copy_row = _row_copy()
 @njit(cache=True, nogil=True)
 def product(A, B, out):
     """out = A B for A [n, k], B [k, ROWS], out [n, ROWS], all contiguous. O(n k)."""
-    n = A.shape[0]
-    if A.shape[1] == 0:
-        out[:] = 0
+    n, k = A.shape
+    if n == 0:
+        return
+    if k <= 4:
+        if k == 3:
+            _few_3(A, B, out)
+        elif k == 2:
+            _few_2(A, B, out)
+        elif k == 4:
+            _few_4(A, B, out)
+        elif k == 1:
+            _few_1(A, B, out)
+        else:
+            out[:] = 0
         return
     i = 0
-    while n - i >= 10:
-        _product_10(A, i, B, out)
-        i += 10
-    if n - i >= 5:
+    if _ten_sums_fit(A):
+        while n - i >= 10:
+            _product_10(A, i, B, out)
+            i += 10
+    while n - i >= 5:
         _product_5(A, i, B, out)
         i += 5
     if n - i == 4:

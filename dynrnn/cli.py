@@ -86,7 +86,7 @@ class Fit:
         import dynrnn as dr
         from dynrnn.analysis.reconstruction import get_preset
 
-        preset = get_preset(self.preset)                                        # a misspelt preset is told before the fit, not after
+        preset, forcing = get_preset(self.preset), self.forcing_scheme()        # mistakes are told before any work
         training, test, reference = self.load()
         validation = None
         if self.validate or self.keep == "best":
@@ -95,7 +95,7 @@ class Fit:
         if self.average:
             dr.average(model)                                                   # a model that has no average is told before the fit, not after
         run = dr.fit(
-            model, training, forcing=self.forcing_scheme(), n_updates=self.updates, sequence_length=self.sequence_length,
+            model, training, forcing=forcing, n_updates=self.updates, sequence_length=self.sequence_length,
             batch_size=self.batch_size, learning_rate=self.learning_rate, validation=validation, out=self.out, progress=self.progress,
             random_state=self.random_state, noise=self.training_noise, standardise=self.standardise, keep=self.keep,
             checkpoint_every=self.checkpoint_every, gradient_clip=float("inf") if self.gradient_clip is None else self.gradient_clip,

@@ -101,7 +101,7 @@ def main(settings: Settings) -> None:
     truth = dr.reference_spectrum("henon").value.values
     cover("Henon", subject_of(henon, 2), truth, 300, 100, 300, rng.uniform(-0.2, 0.2, (n, 2)), settings)
     truth = dr.reference_spectrum("lorenz63").value.values
-    cover("Lorenz-63", subject_of(dr.known_system("lorenz63")), truth, 1_000, 300, 1_500, None, settings)
+    cover("Lorenz-63", subject_of(dr.known_system("lorenz63")), truth, 1_000, 1_000, 1_500, None, settings)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import tyro
 
 import dynrnn as dr
 from dynrnn.analysis.reconstruction import score_orbits
+from dynrnn.analysis.symbols import code_of_partition
 
 N_STEPS = 100_000
 IN_USE = 1e-3                                       # a region counts from this share of the samples
@@ -111,20 +112,28 @@ def entropies(settings: Settings) -> None:
 
 
 def compare(settings: Settings) -> None:
-    groups = {}
+    """Recordings by one fit's regions, cells around their centroids: a common ground. Then each recording's own fit by that fit's own regions."""
+    scale = dr.load_dataset("lorenz63", n_steps=N_STEPS, random_state=300)
+    judge = trained(settings, "rho28-300", scale, 2, 1, 300)
+    code = dr.analysis.symbolic_code(judge, dr.generate(judge, N_STEPS, initial=scale, transient=N_STEPS // 10)).isel(fit=0)
+    cells = code.centroid_observed.values[code.occupancy.values >= IN_USE]
+    recordings: dict[str, list[Any]] = {}
+    fits: dict[str, list[Any]] = {}
     for name, rho, first in (("rho 28", 28.0, 0), ("rho 35", 35.0, 100), ("rho 28 again", 28.0, 200)):
-        groups[name] = []
+        recordings[name], fits[name] = [], []
         for seed in range(first, first + settings.members):
             recording = dr.load_dataset("lorenz63", n_steps=N_STEPS, rho=rho, random_state=seed)
+            recordings[name].append(code_of_partition(cells, recording, variable="observed"))
             model = trained(settings, f"rho{rho:g}-{seed}", recording, 2, 1, seed)
-            groups[name].append(dr.analysis.symbolic_code(model, dr.generate(model, N_STEPS, initial=recording, transient=N_STEPS // 10)))
-    for a, b in (("rho 28", "rho 35"), ("rho 28 again", "rho 35"), ("rho 28", "rho 28 again")):
-        for self_transitions in (True, False):
-            found = dr.analysis.compare_groups(groups[a], groups[b], self_transitions=self_transitions, random_state=0)
-            print(
-                f"{a} against {b}, self-transitions {self_transitions}: between {float(found.between):.4f}, within {float(found.within):.4f}, "
-                f"p {float(found.p_value):.4f} of {int(found.n_relabellings)} relabellings", flush=True,
-            )
+            fits[name].append(dr.analysis.symbolic_code(model, dr.generate(model, N_STEPS, initial=recording, transient=N_STEPS // 10)))
+    for what, groups in ((f"recordings by the {len(cells)} regions of one fit", recordings), ("fits by their own regions", fits)):
+        for a, b in (("rho 28", "rho 35"), ("rho 28 again", "rho 35"), ("rho 28", "rho 28 again")):
+            for self_transitions in (True, False):
+                found = dr.analysis.compare_groups(groups[a], groups[b], self_transitions=self_transitions, random_state=0)
+                print(
+                    f"{what}: {a} against {b}, self-transitions {self_transitions}: between {float(found.between):.5f}, within {float(found.within):.5f}, "
+                    f"p {float(found.p_value):.4f} of {int(found.n_relabellings)} relabellings", flush=True,
+                )
 
 
 def main(settings: Settings) -> None:

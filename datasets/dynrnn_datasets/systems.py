@@ -127,8 +127,14 @@ class Lorenz63(System):
         return 0.9056 if self._is_default() else None
 
     def field(self, z: Any) -> Any:
-        x, y, w = z[..., 0], z[..., 1], z[..., 2]
-        return _namespace(z).stack([self.sigma * (y - x), x * (self.rho - w) - y, x * y - self.beta * w], axis=-1)
+        return _namespace(z).stack(self._rates(z[..., 0], z[..., 1], z[..., 2]), axis=-1)
+
+    def rate(self, t: float, z: np.ndarray) -> np.ndarray:
+        """The same in plain numbers: stacking three of them takes thirty times as long as what they are made of."""
+        return np.array(self._rates(*z.tolist()))
+
+    def _rates(self, x: Any, y: Any, w: Any) -> list[Any]:
+        return [self.sigma * (y - x), x * (self.rho - w) - y, x * y - self.beta * w]
 
 
 @final
@@ -172,8 +178,14 @@ class Roessler(System):
         return 0.0714 if self._is_default() else None  # Sprott 2003, Chaos and Time-Series Analysis
 
     def field(self, z: Any) -> Any:
-        x, y, w = z[..., 0], z[..., 1], z[..., 2]
-        return _namespace(z).stack([-y - w, x + self.a * y, self.b + w * (x - self.c)], axis=-1)
+        return _namespace(z).stack(self._rates(z[..., 0], z[..., 1], z[..., 2]), axis=-1)
+
+    def rate(self, t: float, z: np.ndarray) -> np.ndarray:
+        """The same in plain numbers, as in Lorenz-63."""
+        return np.array(self._rates(*z.tolist()))
+
+    def _rates(self, x: Any, y: Any, w: Any) -> list[Any]:
+        return [-y - w, x + self.a * y, self.b + w * (x - self.c)]
 
 
 @final

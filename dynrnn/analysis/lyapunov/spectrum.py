@@ -36,7 +36,8 @@ def lyapunov_spectrum(
     initial: where orbits start: for models what ``generate`` takes, else states (start, dim). By default a model's or callable's orbit starts from a random
         state and is cut into segments; a known flow's segments start from states of their own.
     transient: steps that an orbit is run before anything counts (1,000 or a tenth of n_steps, whichever is more; a known flow has its own). warmup: steps over
-        which a segment's frame turns to its directions, not counted (100 or a tenth of n_steps).
+        which a segment's frame turns to its directions, not counted (100 or a tenth of n_steps; for a known flow at least a third of its transient: less biases short
+        segments by half their standard error).
     interval: steps between orthonormalisations; chosen for each fit by default, and checked.
     confidence: of the intervals.
 
@@ -97,7 +98,8 @@ def spectrum_of(
     n_steps, n_segments = check_int("n_steps", n_steps, low=10), check_int("n_segments", n_segments, low=2)
     own = max(1_000, n_steps // 10) if subject.transient is None else subject.transient
     transient = own if transient is None else check_int("transient", transient, low=0)
-    warmup = max(100, n_steps // 10) if warmup is None else check_int("warmup", warmup, low=1)
+    turning = max(100, n_steps // 10, (subject.transient or 0) // 3)
+    warmup = turning if warmup is None else check_int("warmup", warmup, low=1)
     interval = None if interval is None else check_int("interval", interval, low=1)
     if not (isinstance(confidence, float) and 0 < confidence < 1):
         raise ArgumentError(f"confidence must lie between 0 and 1, for example 0.95, got {confidence!r}.")

@@ -11,6 +11,7 @@ demo: $(VENV)/.base
 	$(BIN)/python studies/demo.py --out runs/demo
 
 test: lint
+	$(BIN)/python tests/kernels/compile_all.py
 	$(BIN)/python -m pytest -n 2 -q
 
 test-slow: $(STAMP)

@@ -28,6 +28,7 @@ _PUBLIC = {
     "contraction_certificate": "contraction",
     "continuation": "branches",
     "correlation_dimension": "dimension",
+    "correlation_entropy": "dimension",
     "count_regions": "piecewise.arrangement",
     "covariant_vectors": "lyapunov",
     "cycles": "_cycles",
@@ -79,7 +80,7 @@ if TYPE_CHECKING:
     from dynrnn.analysis.boundary import basin_boundary
     from dynrnn.analysis.branches import continuation, orbit_diagram
     from dynrnn.analysis.contraction import contraction_certificate, echo_state_test, verify_certificate
-    from dynrnn.analysis.dimension import correlation_dimension
+    from dynrnn.analysis.dimension import correlation_dimension, correlation_entropy
     from dynrnn.analysis.lyapunov import conditional_exponents, covariant_vectors, largest_exponent_from_data, lyapunov_spectrum
     from dynrnn.analysis.piecewise.arrangement import count_regions
     from dynrnn.analysis.piecewise.canonical import canonical

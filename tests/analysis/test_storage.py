@@ -30,6 +30,7 @@ RESULTS = {
     "conditional": lambda: analysis.conditional_exponents(*driven()),
     "covariant": lambda: analysis.covariant_vectors(LOZI, n_steps=50, warmup=50, backward_warmup=50),
     "dimension": lambda: analysis.correlation_dimension(orbit()),
+    "correlation_entropy": lambda: analysis.correlation_entropy(orbit(), max_dim=8),
     "from_data": lambda: analysis.largest_exponent_from_data(orbit(), n_surrogates=0),
     "certificate": lambda: analysis.contraction_certificate(([0.5], [[0.2]], [[1.0]], [0.0], [0.0])),
     "attractors": lambda: analysis.attractors(([0.5], [[0.2]], [[1.0]], [0.0], [0.0]), n_starts=16, box=(-1.0, 1.0), n_steps=100, transient=100),

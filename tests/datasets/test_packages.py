@@ -40,6 +40,7 @@ def test_dysts_clocks_come_back_bounded():
     assert 0.9 < np.abs(phase).max() <= 1
 
 
+@pytest.mark.slow
 def test_dysts_scaling_is_that_of_the_attractor():
     pytest.importorskip("dysts")
     rec = load("dysts:Lorenz", n_steps=100, sigma=10, rho=28, beta=8 / 3)

@@ -340,6 +340,7 @@ def test_triton_wants_a_device(monkeypatch):
         forced_sequence(map, z0, target, weight, u, backend="triton")
 
 
+@pytest.mark.slow
 def test_offsets_past_two_to_the_31():
     """A packed array of 2**31 + 24 numbers, of which the last 24 are touched: the rest are pages that are never there."""
     T, past = 8, 2**31

@@ -147,7 +147,7 @@ def sums_of(
     x = x / scale[scale > 0] if standardise else x
     # spread evenly, and no two with the same phase of a sampled cycle
     reference = np.unique(np.linspace(0, len(x) - 1, min(n_reference, len(x))).round().astype(int))
-    radii = _radii(x, time, reference, window, n_radii, step)
+    radii = radii_of(x, time, reference, window, n_radii, step)
     if radii is None:
         return "values are rounded too coarsely: no radius of five steps holds less than 0.1 of all pairs"
     counts, total = pair_counts(x, time, reference, radii, window, N_BLOCKS)
@@ -157,7 +157,7 @@ def sums_of(
     return Sums(radii, sums, without, window, len(x), len(reference), region)
 
 
-def _radii(x: np.ndarray, time: np.ndarray, reference: np.ndarray, theiler: int, n_radii: int, step: float) -> np.ndarray | None:
+def radii_of(x: np.ndarray, time: np.ndarray, reference: np.ndarray, theiler: int, n_radii: int, step: float) -> np.ndarray | None:
     """From where FEWEST_PAIRS are counted (or ROUNDED steps of rounding) to a correlation sum of LARGEST_SUM, from a coarse count."""
     size = float(np.ptp(x, axis=0).max())
     coarse = size * np.geomspace(1e-6, 1, 49)

@@ -36,8 +36,8 @@ def lyapunov_spectrum(
     initial: where orbits start: for models what ``generate`` takes, else states (start, dim). By default a model's or callable's orbit starts from a random
         state and is cut into segments; a known flow's segments start from states of their own.
     transient: steps that an orbit is run before anything counts (1,000 or a tenth of n_steps, whichever is more; a known flow has its own). warmup: steps over
-        which a segment's frame turns to its directions, not counted (100 or a tenth of n_steps; for a known flow at least a third of its transient: less biases short
-        segments by half their standard error).
+        which a segment's frame turns to its directions, not counted (100 or a tenth of n_steps; for a known flow at least a third of its
+        transient: less biases short segments by half their standard error).
     interval: steps between orthonormalisations; chosen for each fit by default, and checked.
     confidence: of the intervals.
 

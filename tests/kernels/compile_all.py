@@ -1,0 +1,45 @@
+"""Compile the CPU kernels into their cache, float32 in one process and float64 in another, before tests run side by side and each would compile them all.
+
+python tests/kernels/compile_all.py
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import torch
+
+import dynrnn as dr
+from dynrnn_kernels.additive import forced_sequence
+from dynrnn_kernels.additive.layout import cpu_layout, pack
+from dynrnn_kernels.additive.norms import spectral_norms
+from dynrnn_kernels.additive.orbit import later
+from dynrnn_kernels.additive.tangent import carry, random_frames
+
+
+def compile_for(dtype: torch.dtype) -> None:
+    model = dr.ShallowPLRNN(3, 3, 4, clipped=True, random_state=0).to(dtype)
+    z = torch.zeros(1, 2, 3, dtype=dtype, requires_grad=True)
+    forced_sequence(model.additive_map(), z, torch.zeros(1, 2, 5, 3, dtype=dtype), torch.zeros((), dtype=dtype)).sum().backward()
+    with torch.no_grad():
+        map, z = model.additive_map(), z.detach()
+        spectral_norms(pack(map), cpu_layout(map), z)
+        later(map, z, 2, torch.zeros(0, dtype=dtype))
+        carry(map, z, random_frames((1, 2, 3, 3), np.random.default_rng(0)).to(dtype), 2, pair=z + 1e-3)
+    if dtype == torch.float32:
+        time = np.arange(200) / 10
+        dr.fit(model, dr.as_recording(np.stack([np.sin(time + k) for k in range(3)], -1), dt=0.1), n_updates=2, sequence_length=20, progress=False)
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        compile_for(getattr(torch, sys.argv[1]))
+        return
+    running = [subprocess.Popen([sys.executable, __file__, name]) for name in ("float32", "float64")]
+    sys.exit(max(process.wait() for process in running))
+
+
+if __name__ == "__main__":
+    main()

@@ -188,7 +188,7 @@ def _dataset(
         "theiler": ("pairs closer in time do not count", {"units": "sample"}), "delay": ("between entries of a vector", {"units": "sample"}),
         "radius": ("radius", unit), "entropy_at": ("entropy at a radius", per_time), "entropy_at_error": ("its standard error", per_time),
     }
-    out = {name: (("fit", "trial"), value, {"long_name": names[name][0]} | names[name][1]) for name, value in (variables | counted).items()}
+    out: dict[str, Any] = {name: (("fit", "trial"), value, {"long_name": names[name][0]} | names[name][1]) for name, value in (variables | counted).items()}
     out |= {name: (("fit", "trial", "radius_index"), value, {"long_name": names[name][0]} | names[name][1]) for name, value in curves.items()}
     out["correlation_sum"] = (("fit", "trial", "embedding", "radius_index"), sums, {"long_name": "share of pairs within the radius", "units": "1"})
     out["status"] = (("fit", "trial"), status.astype(str), {"long_name": "what was done"})

@@ -12,9 +12,9 @@ from typing import Any
 
 from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import extending, njit, types
 
+intrinsic: Any = extending.intrinsic    # which takes the argument ``typing`` away, unknown to type checkers
 ROWS = 8
 INDEX = ir.IntType(32)
 

@@ -72,7 +72,7 @@ def correlation_entropy(
     ------
     ArgumentError : fewer than 500 samples, options out of range. RecordingError : no orbit has distances that scale.
 
-    >>> x = np.empty(4_000); x[0] = 0.3
+    >>> x = np.empty(4_000); x[0] = 0.3123
     >>> for i in range(3_999): x[i + 1] = x[i] / 0.3 if x[i] < 0.3 else (1 - x[i]) / 0.7                # a skew tent: K2 = -ln(.3^2 + .7^2) = .545
     >>> found = correlation_entropy(x[:, None], max_dim=8)
     >>> bool(abs(found.entropy.item() - 0.545) < 0.05)

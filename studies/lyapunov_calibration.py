@@ -1,6 +1,6 @@
 """Do the 95 % intervals of Lyapunov exponents hold the true value 95 times in 100, and what of the usual standard error?
 
-    python studies/lyapunov_calibration.py                  # 200 replicas of 32 segments of each system: some ten minutes on two cores
+    python studies/lyapunov_calibration.py                  # 200 replicas of 32 segments of each system: two minutes on one core
 
 The usual one is the standard deviation of all increments over the root of their number, as if they were independent.
 """

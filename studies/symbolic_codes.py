@@ -4,7 +4,7 @@ Entropies of each fit stand beside what bounds them: h_mu of words <= sum of the
 of the words of every length. An estimate may pass its bound by three of its standard errors.
 
     python studies/symbolic_codes.py --folder runs/codes                  # 5 seeds of each system, 40,000 updates: some five minutes on two cores
-    python studies/symbolic_codes.py --part compare --folder runs/codes   # 6 fits at rho 28, 6 at rho 35, and 6 more at rho 28, each of a recording of its own
+    python studies/symbolic_codes.py --part compare --folder runs/codes   # 6 recordings at rho 28, 6 at rho 35, 6 more at rho 28, a fit of each
 
 Models are kept in the folder, and taken from there where they are.
 """

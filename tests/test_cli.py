@@ -41,6 +41,7 @@ def test_fit_judges_stores_and_reports(tmp_path, capsys):
         (["fit", "lorenz63", "--preset", "gtf2023", "--out", "{tmp}/run"], ["gtf-2023"]),
         (["fit", "lorenz63", "--steps", "500", "--alpha", "1.5", "--out", "{tmp}/run"], ["alpha"]),
         (["fit", "lorenz63", "--steps", "500", "--model", "alrnn", "--average", "--out", "{tmp}/run"], ["latent_dim = 20"]),
+        (["fit", "{tmp}/nothing.npy", "--alpha", "1.5", "--out", "{tmp}/run"], ["alpha"]),       # before anything is read
         (["report", "{tmp}"], ["no run"]),
     ],
 )

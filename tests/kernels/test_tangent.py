@@ -46,6 +46,28 @@ def test_cpu_is_the_reference(phi, w2, K):
     assert (got.failed == -1).all()
 
 
+@pytest.mark.parametrize("phi", ["relu", "tanh"])
+@pytest.mark.parametrize(("M", "H", "k"), [(3, 9, 3), (9, 110, 6), (9, 40, 4)])
+def test_every_way_to_move_a_frame(phi, M, H, k):
+    """By a table of pairs of weights; vector by vector, since the table would be too large, or since the vectors are few. Bound as above, for H sums a step."""
+    map, z, Q, _ = drawn(M + k, phi, "dense", 0, M=M, H=H, k=k, T=4)
+    got, want = carry(map, z, Q, 4, 1), carry(map, z, Q, 4, 1, backend="reference")
+    assert ((got.log_r - want.log_r).abs() <= 1e-13 * H * torch.exp(want.widest)[..., None]).all()
+    torch.testing.assert_close(got.z, want.z, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("factors", "n"), [((1e3, 0.5, 1e-5), 300), ((1e90, 1e85, 1e80), 3), ((1e-90, 1e-95, 1e-96), 3)])
+def test_growth_beyond_the_range_of_numbers(factors, n):
+    """z' = diag(factors) z at rest: lengths are the factors, however many of them, or how far out. A sum of n logarithms L has an error of n eps L."""
+    logs = np.log(np.array(factors))
+    zero = torch.zeros(1, 3, 1).double()
+    map = AdditiveMap(a=torch.tensor([factors], dtype=torch.float64), W1=zero, W2=zero.mT.contiguous(), h1=zero[..., 0], phi="relu")
+    z, Q = torch.zeros(1, 9, 3).double(), torch.eye(3).double().expand(1, 9, 3, 3).contiguous()
+    got = carry(map, z, Q, n, 1)
+    np.testing.assert_allclose(got.log_r[0], np.tile(n * logs, (9, 1)), rtol=8 * n * np.finfo(float).eps)
+    np.testing.assert_allclose(got.widest[0], logs[0] - logs[2], rtol=1e-14)
+
+
 def test_growth_is_that_of_the_product_of_jacobians():
     """The frame's volume grows as |det| of the product, and its first vector as the product's image of it."""
     map, z, Q, _ = drawn(5, "tanh", "dense", 0, M=4, k=4, T=6)

@@ -12,7 +12,7 @@ from dynrnn_kernels.additive.tile import ROWS, add_outer, place, product
 def test_products_at_every_size(dtype, tolerance):
     g = np.random.default_rng(0)
     for n in range(1, 24):
-        for k in (0, 1, 2, 7, 20):
+        for k in (0, 1, 2, 3, 4, 5, 7, 20):
             A, B = g.standard_normal((n, k)).astype(dtype), g.standard_normal((k, ROWS)).astype(dtype)
             out = np.full((n, ROWS), np.nan, dtype)
             product(A, B, out)

@@ -19,6 +19,7 @@ SHORTEST = float(np.log(4.0))    # ratio of the largest to the smallest radius o
 FEWEST_PAIRS = 200       # pairs that the smallest radius must hold
 LARGEST_SUM = 0.1        # correlation sum at the largest radius
 ROUNDED = 5              # steps of rounding that a radius must hold
+TOO_COARSE = "values are rounded too coarsely: no radius of five steps holds less than 0.1 of all pairs"
 
 
 @dataclass(frozen=True)
@@ -124,10 +125,19 @@ def check_tolerance(tolerance: object) -> None:
         raise ArgumentError(f"tolerance must lie between 0 and 1, for example 0.1, got {tolerance!r}.")
 
 
-def sums_of(
-    x: np.ndarray, theiler: int | None, n_reference: int, n_radii: int, embedding_dim: int, delay: int, standardise: bool, tolerance: float
-) -> Sums | str:
-    """Of one orbit [time, feature], or why there is nothing to count."""
+@dataclass(frozen=True)
+class Cloud:
+    """Delay vectors [n, feature * embedding_dim] of one orbit, their times [n], which of them are reference points, the window, and the step of rounding."""
+
+    points: np.ndarray
+    time: np.ndarray
+    reference: np.ndarray
+    theiler: int
+    step: float
+
+
+def cloud_of(x: np.ndarray, theiler: int | None, n_reference: int, embedding_dim: int, delay: int, standardise: bool) -> Cloud | str:
+    """Of one orbit [time, feature], or why it has no distances to count."""
     if np.isinf(x).any():
         return "orbit not finite"
     window = min(MEMORY * decay_time(x), len(x)) if theiler is None and np.isfinite(x).any() else theiler or 1
@@ -147,25 +157,34 @@ def sums_of(
     x = x / scale[scale > 0] if standardise else x
     # spread evenly, and no two with the same phase of a sampled cycle
     reference = np.unique(np.linspace(0, len(x) - 1, min(n_reference, len(x))).round().astype(int))
-    radii = radii_of(x, time, reference, window, n_radii, step)
+    return Cloud(x, time, reference, window, step)
+
+
+def sums_of(
+    x: np.ndarray, theiler: int | None, n_reference: int, n_radii: int, embedding_dim: int, delay: int, standardise: bool, tolerance: float
+) -> Sums | str:
+    """Of one orbit [time, feature], or why there is nothing to count."""
+    cloud = cloud_of(x, theiler, n_reference, embedding_dim, delay, standardise)
+    if isinstance(cloud, str):
+        return cloud
+    radii = radii_of(cloud, n_radii)
     if radii is None:
-        return "values are rounded too coarsely: no radius of five steps holds less than 0.1 of all pairs"
-    counts, total = pair_counts(x, time, reference, radii, window, N_BLOCKS)
+        return TOO_COARSE
+    counts, total = pair_counts(cloud.points, cloud.time, cloud.reference, radii, cloud.theiler, N_BLOCKS)
     sums, without = correlation_sums(counts, total)
     with np.errstate(divide="ignore"):
         region = straight_region(np.log(radii), np.log(sums), np.log(without), SHORTEST, tolerance)
-    return Sums(radii, sums, without, window, len(x), len(reference), region)
+    return Sums(radii, sums, without, cloud.theiler, len(cloud.points), len(cloud.reference), region)
 
 
-def radii_of(x: np.ndarray, time: np.ndarray, reference: np.ndarray, theiler: int, n_radii: int, step: float) -> np.ndarray | None:
+def radii_of(cloud: Cloud, n_radii: int) -> np.ndarray | None:
     """From where FEWEST_PAIRS are counted (or ROUNDED steps of rounding) to a correlation sum of LARGEST_SUM, from a coarse count."""
-    size = float(np.ptp(x, axis=0).max())
-    coarse = size * np.geomspace(1e-6, 1, 49)
-    counts, total = pair_counts(x, time, reference, coarse, theiler, 1)
+    coarse = float(np.ptp(cloud.points, axis=0).max()) * np.geomspace(1e-6, 1, 49)
+    counts, total = pair_counts(cloud.points, cloud.time, cloud.reference, coarse, cloud.theiler, 1)
     pairs = counts[0, 0]
     log_low = np.interp(np.log(FEWEST_PAIRS), np.log(np.maximum(pairs, 1e-9)), np.log(coarse))
     log_high = np.interp(np.log(LARGEST_SUM * total[0, 0]), np.log(np.maximum(pairs, 1e-9)), np.log(coarse))
-    low, high = max(float(np.exp(log_low)), ROUNDED * step), float(np.exp(log_high))
+    low, high = max(float(np.exp(log_low)), ROUNDED * cloud.step), float(np.exp(log_high))
     return np.geomspace(low, high, n_radii) if high > 1.5 * low else None
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynrnn.analysis.dimension.correlation import N_BLOCKS, check_tolerance, radii_of
+from dynrnn.analysis.dimension.correlation import N_BLOCKS, TOO_COARSE, check_tolerance, cloud_of, radii_of
 from dynrnn.analysis.dimension.pairs import correlation_sums, pair_counts
-from dynrnn.analysis.dimension.points import FEWEST, MEMORY, as_orbits, decay_time, embedded, unfit
+from dynrnn.analysis.dimension.points import FEWEST, as_orbits, decay_time
 from dynrnn.analysis.dimension.scaling import jackknife, slope_of, straight_region
 from dynrnn.analysis.piecewise.canonical import ANALYSED
 from dynrnn.errors import RecordingError, check_int
@@ -116,34 +116,19 @@ def entropy_of(
     x: np.ndarray, max_dim: int, delay: int | None, theiler: int | None, n_reference: int, n_radii: int, standardise: bool, tolerance: float
 ) -> Entropy | str:
     """Of one orbit [time, feature], or why there is none."""
-    if np.isinf(x).any():
-        return "orbit not finite"
-    if not np.isfinite(x).any():
-        return "every sample is missing"
-    memory = decay_time(x)
-    window = MEMORY * memory if theiler is None else theiler
-    delay = max(1, memory // 3) if delay is None else delay
-    D = x.shape[1]
-    if len(x) <= (max_dim - 1) * delay + FEWEST:
-        return f"only {max(0, len(x) - (max_dim - 1) * delay)} delay vectors, fewer than {FEWEST}; take a smaller max_dim or delay"
-    scale = np.nanstd(x, axis=0)
-    whole = embedded(x[:, scale > 0] / scale[scale > 0] if standardise else x, max_dim, delay)
-    D = whole.shape[1] // max_dim
-    time = np.flatnonzero(np.isfinite(whole).all(1))
-    whole = whole[time]
-    bad = unfit(whole[:, :D]) if D else "constant: every sample is the same"
-    if bad:
-        return bad
-    if 10 * window > len(whole):
-        return f"too short for its memory: pairs closer in time than {window} samples do not count, and there are {len(whole)}"
-    reference = np.unique(np.linspace(0, len(whole) - 1, min(n_reference, len(whole))).round().astype(int))
-    radii = radii_of(whole, time, reference, window, n_radii, 0.0)              # which the longest vectors still have pairs within
+    if delay is None:
+        delay = max(1, decay_time(x) // 3) if np.isfinite(x).any() else 1
+    cloud = cloud_of(x, theiler, n_reference, max_dim, delay, standardise)
+    if isinstance(cloud, str):
+        return cloud
+    radii = radii_of(cloud, n_radii)                                            # at which the longest vectors still have neighbours
     if radii is None:
-        return "no radius holds enough pairs of the longest vectors; take a smaller max_dim"
+        return f"{TOO_COARSE}, or max_dim is too large"
+    D = cloud.points.shape[1] // max_dim
     sums, without = np.empty((max_dim, n_radii)), np.empty((max_dim, N_BLOCKS, n_radii))
     for m in range(1, max_dim + 1):
-        counts, total = pair_counts(np.ascontiguousarray(whole[:, : m * D]), time, reference, radii, window, N_BLOCKS)
-        sums[m - 1], without[m - 1] = correlation_sums(counts, total)
+        part = np.ascontiguousarray(cloud.points[:, : m * D])
+        sums[m - 1], without[m - 1] = correlation_sums(*pair_counts(part, cloud.time, cloud.reference, radii, cloud.theiler, N_BLOCKS))
     at, error, blocks = np.full(n_radii, np.nan), np.full(n_radii, np.nan), np.full((n_radii, N_BLOCKS), np.nan)
     # short vectors do not tell futures apart yet, and their sums fall faster
     lengths, longer = np.arange(max_dim // 2, max_dim + 1.0), slice(max_dim // 2 - 1, None)
@@ -151,14 +136,15 @@ def entropy_of(
         for i in range(n_radii):
             region = straight_region(lengths, -np.log(sums[longer, i]), -np.log(without[longer, :, i].T), SHORTEST, tolerance)
             if region.found:
-                part = slice(region.first, region.last + 1)
+                even = slice(region.first, region.last + 1)
                 at[i], error[i] = region.slope, region.error
-                blocks[i] = slope_of(lengths[part], -np.log(without[longer][part, :, i].T))
+                blocks[i] = slope_of(lengths[even], -np.log(without[longer][even, :, i].T))
     first, last = _constant(np.log(radii), at, error, tolerance)
     if first < 0:
-        return Entropy(radii, sums, at, error, -1, -1, np.nan, np.nan, np.nan, window, delay)
-    part = slice(first, last + 1)
-    return Entropy(radii, sums, at, error, first, last, float(at[part].mean()), float(jackknife(blocks[part].mean(0))), float(at[part].std()), window, delay)
+        return Entropy(radii, sums, at, error, -1, -1, np.nan, np.nan, np.nan, cloud.theiler, delay)
+    same = slice(first, last + 1)
+    value, spread = float(at[same].mean()), float(at[same].std())
+    return Entropy(radii, sums, at, error, first, last, value, float(jackknife(blocks[same].mean(0))), spread, cloud.theiler, delay)
 
 
 def _constant(x: np.ndarray, y: np.ndarray, error: np.ndarray, tolerance: float) -> tuple[int, int]:

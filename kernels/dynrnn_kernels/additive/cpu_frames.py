@@ -56,7 +56,7 @@ def put_away(growth, log_r, j):
 
 
 @njit(cache=True, nogil=True)
-def take_lengths(Q, j, M, work, first, growth, log_r):
+def take_one_by_one(Q, j, M, work, first, growth, log_r):
     """What ``take_length`` does to usual lanes, one by one, with vector j made a unit vector; vectors that died are replaced."""
     square, before, by, longest, shortest = work[first], work[first + 1], work[first + 2], work[first + 3], work[first + 4]
     low, high = usual_range(Q)
@@ -96,7 +96,7 @@ def orthonormalise(Q, k, M, work, growth, log_r, widest):
         if take_length(work, k, growth, j, DEAD, low, high):
             dots(Q, j * M, 1, 0, work, k + 2, 1, Q, j * M, M)                   # times the inverse of its length
         else:
-            take_lengths(Q, j, M, work, k, growth, log_r)
+            take_one_by_one(Q, j, M, work, k, growth, log_r)
     longest, shortest = work[k + 3], work[k + 4]
     for r in range(ROWS):
         if shortest[r] <= longest[r]:

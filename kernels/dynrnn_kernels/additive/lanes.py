@@ -10,7 +10,7 @@ from typing import Any
 from llvmlite import ir
 from numba import extending, njit, types
 
-from dynrnn_kernels.additive.tile import INDEX, ROWS, _arrays, _multiply_add, _sums_over
+from dynrnn_kernels.additive.tile import ROWS, _arrays, _everywhere, _multiply_add, _sums_over
 
 intrinsic: Any = extending.intrinsic    # which takes the argument ``typing`` away, unknown to type checkers
 POINTS = 3     # shifts tried at once: as many chains of divisions as hide each other's latency; each pass shrinks a bracket four times
@@ -20,12 +20,6 @@ def _of_vector(builder: Any, name: str, vector: Any) -> Any:
     """LLVM's function ``name`` on vectors."""
     full = f"llvm.{name}.v{vector.count}{vector.element.intrinsic_name}"
     return builder.module.globals.get(full) or ir.Function(builder.module, ir.FunctionType(vector, [vector]), full)
-
-
-def _everywhere(builder: Any, number: Any, vector: Any) -> Any:
-    """``number`` in every lane."""
-    unset, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(INDEX, ROWS), [INDEX(0)] * ROWS)
-    return builder.shuffle_vector(builder.insert_element(unset, number, INDEX(0)), unset, first)
 
 
 def _dot_tile(height: int) -> Any:

@@ -24,6 +24,12 @@ def _multiply_add(builder: Any, x: Any, y: Any, total: Any) -> Any:
     return builder.fadd(builder.fmul(x, y, flags=("contract",)), total, flags=("contract",))
 
 
+def _everywhere(builder: Any, number: Any, vector: Any) -> Any:
+    """``number`` in every lane."""
+    unset, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(INDEX, ROWS), [INDEX(0)] * ROWS)
+    return builder.shuffle_vector(builder.insert_element(unset, number, INDEX(0)), unset, first)
+
+
 def _sums_over(builder: Any, count: Any, n_sums: int, vector: Any, step: Callable[[Any, list], list]) -> list:
     """A loop of ``count`` > 0 rounds; ``step(round, sums)`` returns the new sums. Returns the last ones."""
     before, loop, after = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("done")
@@ -61,12 +67,10 @@ def _product_tile(height: int) -> Any:
             rows = [builder.add(args[1], columns.type(r)) for r in range(height)]
             left_rows = [builder.gep(left.data, [builder.mul(row, columns)]) for row in rows]
             right_rows, out_rows = (builder.bitcast(array.data, vector.as_pointer()) for array in (right, result))
-            unset, everywhere = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(INDEX, ROWS), [INDEX(0)] * ROWS)
 
             def step(column, sums):
                 row_of_B = builder.load(builder.gep(right_rows, [column]), align=aligned)
-                weights = [builder.load(builder.gep(left_row, [column])) for left_row in left_rows]
-                spread = [builder.shuffle_vector(builder.insert_element(unset, w, INDEX(0)), unset, everywhere) for w in weights]
+                spread = [_everywhere(builder, builder.load(builder.gep(left_row, [column])), vector) for left_row in left_rows]
                 return [_multiply_add(builder, w, row_of_B, total) for w, total in zip(spread, sums, strict=True)]
 
             for row, total in zip(rows, _sums_over(builder, columns, height, vector, step), strict=True):
@@ -147,14 +151,12 @@ def _product_of_few(count: int) -> Any:
             n_rows = builder.extract_value(left.shape, 0)
             right_rows, out_rows = (builder.bitcast(array.data, vector.as_pointer()) for array in (right, result))
             rows_of_B = [builder.load(builder.gep(right_rows, [n_rows.type(c)]), align=aligned) for c in range(count)]
-            unset, everywhere = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(INDEX, ROWS), [INDEX(0)] * ROWS)
 
             def step(row, sums):
                 start, total = builder.mul(row, n_rows.type(count)), ir.Constant(vector, [vector.element(0.0)] * ROWS)
                 for c, row_of_B in enumerate(rows_of_B):
                     weight = builder.load(builder.gep(left.data, [builder.add(start, n_rows.type(c))]))
-                    spread = builder.shuffle_vector(builder.insert_element(unset, weight, INDEX(0)), unset, everywhere)
-                    total = _multiply_add(builder, spread, row_of_B, total)
+                    total = _multiply_add(builder, _everywhere(builder, weight, vector), row_of_B, total)
                 builder.store(total, builder.gep(out_rows, [row]), align=aligned)
                 return []
 

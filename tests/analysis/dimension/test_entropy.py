@@ -70,3 +70,9 @@ def test_bad_data():
     gap = henon(3_000)
     gap[1_000, 0] = np.nan
     assert np.isfinite(correlation_entropy(gap, max_dim=8, n_reference=600).entropy.item())
+
+
+def test_rounded_values_leave_radii_of_five_steps():
+    found = correlation_entropy(skew_tent(6_000).round(3), max_dim=8)
+    assert found.radius.values[0, 0, 0] >= 5 * 0.001 / skew_tent(6_000).std() * (1 - 1e-3)
+    assert abs(found.entropy.item() + np.log(0.3**2 + 0.7**2)) < 3 * found.standard_error.item()

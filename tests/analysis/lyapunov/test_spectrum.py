@@ -73,6 +73,7 @@ def test_lorenz():
     assert found.verdict.item() == "chaotic"
     assert abs(float(found.zero_exponent)) < 3 * float(found.zero_standard_error)
     assert float(found.attrs["step_error"]) < 1e-7
+    assert found.attrs["warmup"] == 1_000                                            # a third of its transient, where a tenth of n_steps is less
 
 
 @pytest.mark.slow

@@ -47,9 +47,9 @@ def test_cpu_is_the_reference(phi, w2, K):
 
 
 @pytest.mark.parametrize("phi", ["relu", "tanh"])
-@pytest.mark.parametrize(("M", "H", "k"), [(3, 9, 3), (9, 110, 6), (9, 40, 4)])
+@pytest.mark.parametrize(("M", "H", "k"), [(3, 9, 3), (9, 110, 6), (9, 110, 9), (9, 40, 4)])
 def test_every_way_to_move_a_frame(phi, M, H, k):
-    """By a table of pairs of weights; vector by vector, since the table would be too large, or since the vectors are few. Bound as above, for H sums a step."""
+    """By a table of pairs of weights; by the units whose slope is not zero, where they are many; vector by vector where those are few. Bound: H sums a step."""
     map, z, Q, _ = drawn(M + k, phi, "dense", 0, M=M, H=H, k=k, T=4)
     got, want = carry(map, z, Q, 4, 1), carry(map, z, Q, 4, 1, backend="reference")
     assert ((got.log_r - want.log_r).abs() <= 1e-13 * H * torch.exp(want.widest)[..., None]).all()

@@ -27,6 +27,10 @@ def _namespace(z: Any) -> Any:
     return z.__array_namespace__()
 
 
+def _columns(z: Any) -> tuple[Any, Any, Any]:
+    return z[..., 0], z[..., 1], z[..., 2]
+
+
 class System:
     """What every flow here shares; a subclass gives ``field`` and its constants.
 
@@ -67,6 +71,10 @@ class System:
         return None
 
     def field(self, z: Any) -> Any:
+        raise NotImplementedError
+
+    def tangent(self, z: Any, q: Any) -> Any:
+        """The field's derivative at z along q, arrays that broadcast."""
         raise NotImplementedError
 
     def rate(self, t: float, z: np.ndarray) -> np.ndarray:
@@ -133,6 +141,10 @@ class Lorenz63(System):
         """The same in plain numbers: stacking three of them takes thirty times as long as what they are made of."""
         return np.array(self._rates(*z.tolist()))
 
+    def tangent(self, z: Any, q: Any) -> Any:
+        (x, y, w), (dx, dy, dw) = _columns(z), _columns(q)
+        return _namespace(q).stack([self.sigma * (dy - dx), dx * (self.rho - w) - x * dw - dy, dx * y + x * dy - self.beta * dw], axis=-1)
+
     def _rates(self, x: Any, y: Any, w: Any) -> list[Any]:
         return [self.sigma * (y - x), x * (self.rho - w) - y, x * y - self.beta * w]
 
@@ -183,6 +195,10 @@ class Roessler(System):
     def rate(self, t: float, z: np.ndarray) -> np.ndarray:
         """The same in plain numbers, as in Lorenz-63."""
         return np.array(self._rates(*z.tolist()))
+
+    def tangent(self, z: Any, q: Any) -> Any:
+        (x, _, w), (dx, dy, dw) = _columns(z), _columns(q)
+        return _namespace(q).stack([-dy - dw, dx + self.a * dy, dw * (x - self.c) + w * dx], axis=-1)
 
     def _rates(self, x: Any, y: Any, w: Any) -> list[Any]:
         return [-y - w, x + self.a * y, self.b + w * (x - self.c)]
@@ -254,6 +270,11 @@ class Lorenz96(System):
     def field(self, z: Any) -> Any:
         ring = _namespace(z).concat([z[..., -2:], z, z[..., :1]], axis=-1)  # sites -2 .. n_dims: faster than three rolls
         return (ring[..., 3:] - ring[..., :-3]) * ring[..., 1:-2] - z + self.forcing
+
+    def tangent(self, z: Any, q: Any) -> Any:
+        of_z, of_q = (_namespace(x).concat([x[..., -2:], x, x[..., :1]], axis=-1) for x in (z, q))
+        along = (of_q[..., 3:] - of_q[..., :-3]) * of_z[..., 1:-2] + (of_z[..., 3:] - of_z[..., :-3]) * of_q[..., 1:-2]
+        return along - q
 
 
 # Long-run constants, printed again by 'python -m dynrnn_datasets.longrun'; standard errors in brackets, in units of the last digit.

@@ -19,7 +19,10 @@ MOST = 256              # steps of Runge-Kutta in a sampling step
 
 @dataclass(frozen=True)
 class FlowMap:
-    """``step`` (..., M) over ``dt``; starts(n, rng) are scattered about the system's own initial state."""
+    """``step`` (..., M) over ``dt``; starts(n, rng) are scattered about the system's own initial state.
+
+    both: states (B, M) and vectors (B, k, M) to the next states and the step's derivative along the vectors; None where the system has no ``tangent``.
+    """
 
     step: Callable[[Tensor], Tensor]
     dim: int
@@ -28,6 +31,7 @@ class FlowMap:
     step_error: float
     n_substeps: int
     starts: Callable[[int, np.random.Generator], np.ndarray]
+    both: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
 
 def runge_kutta(field: Callable[[Tensor], Tensor], dt: float, n_substeps: int) -> Callable[[Tensor], Tensor]:
@@ -45,8 +49,30 @@ def runge_kutta(field: Callable[[Tensor], Tensor], dt: float, n_substeps: int) -
     return step
 
 
+def runge_kutta_with_vectors(
+    field: Callable[[Tensor], Tensor], tangent: Callable[[Tensor, Tensor], Tensor], dt: float, n_substeps: int
+) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """The same on states (B, M) and vectors (B, k, M), q' = Df(z) q: exactly the derivative of ``runge_kutta``'s step."""
+    h = dt / n_substeps
+
+    def step(z: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
+        for _ in range(n_substeps):
+            a, A = field(z), tangent(z[:, None], Q)
+            at = z + (h / 2) * a
+            b, B = field(at), tangent(at[:, None], Q + (h / 2) * A)
+            at = z + (h / 2) * b
+            c, C = field(at), tangent(at[:, None], Q + (h / 2) * B)
+            at = z + h * c
+            d, D = field(at), tangent(at[:, None], Q + h * C)
+            z, Q = z + (h / 6) * (a + 2 * b + 2 * c + d), Q + (h / 6) * (A + 2 * B + 2 * C + D)
+        return z, Q
+
+    return step
+
+
 def flow_map(system: Any, dt: float | None) -> FlowMap:
-    """The map of a system with ``dim`` and ``field(z)``; its ``dt``, ``initial`` and ``transient`` (time) are used where it has them.
+    """The map of a system with ``dim`` and ``field(z)``; its ``dt``, ``initial``, ``transient`` (time) and ``tangent(z, q)`` = Df(z) q are used where it
+    has them.
 
     The number of substeps is doubled until halving them changes a step by less than 1e-7 of the states' size, along an orbit; that difference
     over 15, what is left of it by Richardson's rule, is ``step_error``.
@@ -81,4 +107,6 @@ def flow_map(system: Any, dt: float | None) -> FlowMap:
             "Pass a smaller dt."
         )
     transient = math.ceil(float(getattr(system, "transient", 1_000 * interval)) / interval)
-    return FlowMap(runge_kutta(system.field, interval, n), M, interval, transient, error / 15, n, starts)
+    tangent = getattr(system, "tangent", None)
+    both = runge_kutta_with_vectors(system.field, tangent, interval, n) if callable(tangent) else None
+    return FlowMap(runge_kutta(system.field, interval, n), M, interval, transient, error / 15, n, starts, both)

@@ -17,6 +17,15 @@ def _divergence(system, z, step=1e-4):
     return sum(((system.field(z + e) - system.field(z - e)) / (2 * step))[..., k] for k, e in enumerate(eye))
 
 
+@pytest.mark.parametrize("system", [Lorenz63(), Roessler(), Lorenz96(7)], ids=lambda s: type(s).__name__)
+def test_tangents_are_the_fields_derivative(system):
+    """Half the difference of a quadratic field over 2 q is its derivative along q, but for rounding; in numpy and in torch, one state for many vectors."""
+    z, q = RNG.normal(size=(5, 1, system.dim)) * 5, RNG.normal(size=(5, 3, system.dim))
+    want = (system.field(z + q) - system.field(z - q)) / 2
+    np.testing.assert_allclose(system.tangent(z, q), want, rtol=1e-12, atol=1e-11)
+    np.testing.assert_array_equal(system.tangent(torch.tensor(z), torch.tensor(q)).numpy(), system.tangent(z, q))
+
+
 def test_lorenz63_commutes_with_its_symmetry():
     flip = np.array([-1.0, -1.0, 1.0])
     z = RNG.normal(size=(50, 3)) * 20

@@ -157,7 +157,7 @@ def _wandering(
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(4, fit)))
     places: Wanderer = wanderer(paths, rng)
     k, warmup = min(2, carrier.dim), max(100, n_steps // 4)
-    begin = segment_states(carrier, torch.tensor(z[:SEGMENTS])[None], SEGMENTS, warmup + n_steps)
+    begin = segment_states(carrier, torch.tensor(z[:SEGMENTS])[None], SEGMENTS, n_steps, warmup, seed)
     Q, every = frames(carrier, np.array([fit]), SEGMENTS, k, seed), torch.ones(1, dtype=torch.int64)
     turned = carrier.carry(begin, Q, warmup, every, None, None, every.double(), False)
     grown = carrier.carry(turned.z, turned.Q, n_steps, every, None, None, every.double(), False)

@@ -112,10 +112,11 @@ class Additive:
 
 @dataclass(frozen=True)
 class Plain:
-    """One map given as a function on tensors (..., M), differentiable in torch."""
+    """One map given as a function on tensors (..., M), differentiable in torch; ``both`` moves states and vectors where somebody knows how."""
 
     step: Callable[[Tensor], Tensor]
     dim: int
+    both: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
     n_fits: int = 1
     input_dim: int = 0
 
@@ -131,6 +132,9 @@ class Plain:
 
         Both by reverse mode: torch's forward mode takes many operations through Python, at twenty times the cost.
         """
+        if self.both is not None:
+            with torch.no_grad():
+                return self.both(z, Q)
         if self.dim <= 2 * Q.shape[1]:
             with torch.no_grad():
                 after = self.step(z)
@@ -171,7 +175,7 @@ def subject_of(system: Any, dim: int | None = None, inputs: Any = None, dt: floa
     if callable(getattr(system, "field", None)):
         flow = flow_map(system, dt)
         return Subject(
-            Plain(flow.step, flow.dim), np.arange(1), np.ones(1, bool), flow.dt, True, flow.starts, flow.transient, flow.step_error
+            Plain(flow.step, flow.dim, flow.both), np.arange(1), np.ones(1, bool), flow.dt, True, flow.starts, flow.transient, flow.step_error
         )
     return _of_callable(system, dim, dt)
 

@@ -94,7 +94,7 @@ def covariant_vectors(
         raise ArgumentError(f"neutral must be a rate per unit of time from 0 up, got {neutral!r}.")
     seed = check_random_state(random_state)
     fits = subject.fit[subject.usable]
-    z = first_states(subject, initial, 1, transient, seed)
+    z = first_states(subject, initial, 1, transient, 0, seed)
     if z.shape[1] != 1:
         raise ArgumentError(f"initial holds {z.shape[1]} states a fit, and vectors are carried along one orbit. Give one state, or call once for each.")
     drawn = [np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(4, int(f)))).standard_normal((2, k, k)) for f in fits]

@@ -41,8 +41,8 @@ def measure(
 ) -> Measured:
     """Cost O(F S (warmup + n_steps) (k + 2) M H) for models, and an orbit of S (warmup + n_steps) steps before it; memory O(F S (k M + 32 k))."""
     carrier, fits = subject.carrier, subject.fit[subject.usable]
-    z = first_states(subject, initial, n_segments, transient, random_state)
-    z = segment_states(carrier, z, n_segments, warmup + n_steps)
+    z = first_states(subject, initial, n_segments, transient, warmup, random_state)
+    z = segment_states(carrier, z, n_segments, n_steps, warmup, random_state)
     Q = frames(carrier, fits, n_segments, k, random_state)
     every = choose_interval(carrier, z, Q) if interval is None else torch.full((len(fits),), interval, dtype=torch.int64)
     found = _run(carrier, z, Q, n_steps, warmup, every)

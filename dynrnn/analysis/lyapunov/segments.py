@@ -21,15 +21,17 @@ WIDE = 12.0              # ln of the longest over the shortest vector that an in
 TOO_WIDE = 25.0          # and that a run may reach: 5 digits are left
 MOST_STEPS = 100         # between two orthonormalisations
 GROWTH = 60.0            # ln of a vector's length between them, far from overflow of its square
+STOPS = 64               # places in the warm-up's length at which staggered orbits are taken
 PAIR = 1e-7              # distance of the second trajectory, relative to the size of the states
 
 
-def first_states(subject: Subject, initial: Any, n_segments: int, transient: int, random_state: int) -> Tensor:
+def first_states(subject: Subject, initial: Any, n_segments: int, transient: int, warmup: int, random_state: int) -> Tensor:
     """States [F, B, M] on the attractors, after the transient: one orbit a fit, or those that ``initial`` or a known system start."""
-    carrier = subject.carrier
+    carrier, rng = subject.carrier, np.random.default_rng(np.random.SeedSequence(random_state, spawn_key=(1,)))
     if initial is None and subject.starts is not None:
-        z = torch.tensor(subject.starts(n_segments, np.random.default_rng(np.random.SeedSequence(random_state, spawn_key=(1,)))))[None]
-    elif subject.model is not None:
+        z = torch.tensor(subject.starts(n_segments, rng))[None]
+        return staggered(carrier, carrier.advance(z, transient), warmup if n_segments > 1 else 0, rng)
+    if subject.model is not None:
         z = start_states(subject.model, initial)[torch.as_tensor(subject.usable)]
     elif initial is not None:
         z = torch.as_tensor(np.asarray(initial, dtype=np.float64))
@@ -50,12 +52,28 @@ def _tried(carrier: Carrier, fits: np.ndarray, transient: int, random_state: int
     return end[torch.arange(len(end)), first][:, None]
 
 
-def segment_states(carrier: Carrier, z: Tensor, n_segments: int, between: int) -> Tensor:
-    """Starts of the segments [F, S, M]: each given orbit is cut into as many as it takes, ``between`` steps apart."""
-    B = z.shape[1]
+def staggered(carrier: Carrier, z: Tensor, longest: int, rng: np.random.Generator) -> Tensor:
+    """Each orbit a random time later, up to ``longest`` steps.
+
+    Orbits of a phase-coherent attractor such as Roessler's go round in step for hundreds of turns if they start close together: all segments then end on
+    the same part of a turn, which shifts their mean by O(1 / n_steps), the same in all of them, so that no spread tells of it.
+    """
+    if longest == 0:
+        return z
+    steps, stops = math.ceil(longest / STOPS), torch.as_tensor(rng.integers(0, STOPS, z.shape[1]))
+    out = z.clone()
+    for stop in range(1, STOPS):
+        z = carrier.advance(z, steps)
+        out[:, stops == stop] = z[:, stops == stop]
+    return out
+
+
+def segment_states(carrier: Carrier, z: Tensor, n_segments: int, n_steps: int, warmup: int, random_state: int) -> Tensor:
+    """Starts of the segments [F, S, M]: each given orbit is cut into as many as it takes, one to two warm-ups apart, at random: they fall out of step."""
+    B, rng = z.shape[1], np.random.default_rng(np.random.SeedSequence(random_state, spawn_key=(4,)))
     cut, now = [z], z
     for _ in range(math.ceil(n_segments / B) - 1):
-        now = carrier.advance(now, between)
+        now = carrier.advance(now, n_steps + warmup + int(rng.integers(0, warmup + 1)))
         cut.append(now)
     return torch.cat(cut, 1)[:, :n_segments].contiguous()
 

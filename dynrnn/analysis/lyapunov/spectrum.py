@@ -36,16 +36,17 @@ def lyapunov_spectrum(
     initial: where orbits start: for models what ``generate`` takes, else states (start, dim). By default a model's or callable's orbit starts from a random
         state and is cut into segments; a known flow's segments start from states of their own.
     transient: steps that an orbit is run before anything counts (1,000 or a tenth of n_steps, whichever is more; a known flow has its own). warmup: steps over
-        which a segment's frame turns to its directions, not counted (100 or a tenth of n_steps; for a known flow at least a third of its
-        transient: less biases short segments by half their standard error).
+        which a segment's frame turns to its directions, not counted (100 or a third of n_steps, and for a known flow at least its transient). Two
+        exponents that differ by g want some 5 / g units of time; with a third of that they are biased by several standard errors (see ``drift``).
     interval: steps between orthonormalisations; chosen for each fit by default, and checked.
     confidence: of the intervals.
 
     Returns
     -------
     Per exponent (fit, exponent), largest first: ``value``, ``standard_error``, ``lower`` and ``upper`` (confidence interval), ``correlation`` (of
-    neighbouring segments: clearly above 0, the errors are too small; take longer segments). A direction that dies (singular Jacobian: units that are
-    off) is -inf with error 0.
+    neighbouring segments: clearly above 0, the errors are too small; take longer segments), ``drift`` (the second half of all segments less the
+    first, in standard errors: beyond 4, the frame had not turned or the orbit not settled; take a longer ``warmup`` or ``transient``). A direction
+    that dies (singular Jacobian: units that are off) is -inf with error 0.
     ``finite_time`` (fit, segment, exponent): each segment's own; ``trace`` (fit, record, exponent): the estimate after ``record_time``.
     Per fit: ``kaplan_yorke`` with ``_lower``, ``_upper`` (resampled segments) and ``_reached`` (False: the spectrum was cut short, so it is a lower bound);
     ``entropy`` (sum of positive exponents, an upper bound of the metric entropy) with ``entropy_standard_error``; ``verdict`` (chaotic, quasi-periodic,
@@ -98,7 +99,7 @@ def spectrum_of(
     n_steps, n_segments = check_int("n_steps", n_steps, low=10), check_int("n_segments", n_segments, low=2)
     own = max(1_000, n_steps // 10) if subject.transient is None else subject.transient
     transient = own if transient is None else check_int("transient", transient, low=0)
-    turning = max(100, n_steps // 10, (subject.transient or 0) // 3)
+    turning = max(100, n_steps // 3, subject.transient or 0)
     warmup = turning if warmup is None else check_int("warmup", warmup, low=1)
     interval = None if interval is None else check_int("interval", interval, low=1)
     if not (isinstance(confidence, float) and 0 < confidence < 1):
@@ -128,6 +129,8 @@ def _dataset(subject: Subject, found: Measured, k: int, confidence: float, seed:
     with np.errstate(invalid="ignore"):
         trace = np.cumsum(logs, 0).mean(2) / (np.cumsum(found.steps)[:, None, None] * dt)
     trace[:, diverged] = np.nan
+    drift = _drift(logs, found.steps * dt)
+    drift[diverged] = np.nan
     pair_segments = found.log_pair.sum(0) / total
     pair_segments[diverged] = np.nan
     pair, pair_error = mean_and_error(pair_segments[..., None])
@@ -166,6 +169,7 @@ def _dataset(subject: Subject, found: Measured, k: int, confidence: float, seed:
         "upper": (of_exponents, whole(value + np.where(np.isinf(value), 0, half)), {"long_name": "upper end of the confidence interval"} | per_time),
         "correlation": (of_exponents, whole(neighbour_correlation(segments)), {"long_name": "correlation of neighbouring segments", "units": "1"}),
         "finite_time": (("fit", "segment", "exponent"), whole(segments), {"long_name": "exponent of one segment"} | per_time),
+        "drift": (of_exponents, whole(drift), {"long_name": "second half of the segments less the first, in its standard errors", "units": "1"}),
         "trace": (("fit", "record", "exponent"), whole(np.moveaxis(trace, 0, 1)), {"long_name": "estimate so far"} | per_time),
         "kaplan_yorke": ("fit", whole(dimension), {"long_name": "Kaplan-Yorke dimension", "units": "1"}),
         "kaplan_yorke_lower": ("fit", whole(bounds[0]), {"long_name": "lower end of its interval", "units": "1"}),
@@ -191,6 +195,14 @@ def _dataset(subject: Subject, found: Measured, k: int, confidence: float, seed:
     }
     coords = {"fit": subject.fit, "exponent": np.arange(1, k + 1), "record_time": ("record", np.cumsum(found.steps) * dt, {"units": "time of dt"})}
     return xr.Dataset(variables, coords=coords)
+
+
+def _drift(logs: np.ndarray, duration: np.ndarray) -> np.ndarray:
+    """Second half of all segments less the first [F, k], in standard errors of that difference; 0 where a direction died. logs [record, F, S, k]."""
+    half = len(logs) // 2
+    with np.errstate(invalid="ignore"):
+        gap, error = mean_and_error(logs[half:].sum(0) / duration[half:].sum() - logs[:half].sum(0) / duration[:half].sum())
+        return np.nan_to_num(np.where(error > 0, gap / error, 0.0))
 
 
 def _words(usable: np.ndarray, words: list[str]) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.integrate import solve_ivp
 from scipy.special import polygamma, psi
 from torch import Tensor
 
@@ -92,3 +93,26 @@ def doubling_ring(N: int, e: float):
 
     exponents = np.log(np.abs(2 * (1 - e + e * np.cos(2 * np.pi * np.arange(N) / N))))
     return step, np.sort(exponents)[::-1]
+
+
+class VanDerPol:
+    """x'' = (1 - x^2) x' - x, whose orbits from nearby starts go round its cycle in step for ever."""
+
+    dim, dt, initial, spread, transient = 2, 0.1, (2.0, 0.0), 0.01, 20.0
+
+    def field(self, z):
+        x, v = z[..., 0], z[..., 1]
+        return torch.stack([v, (1 - x**2) * v - x], -1)
+
+    def tangent(self, z, q):
+        (x, v), (dx, dv) = z.unbind(-1), q.unbind(-1)
+        return torch.stack([dv, (1 - x**2) * dv - (2 * x * v + 1) * dx], -1)
+
+    def floquet(self) -> float:
+        """The cycle's mean divergence <1 - x^2>, its one exponent that is not zero, over a hundred turns (the rest of the last one is below 1 / 300)."""
+        rates = lambda t, z: [z[1], (1 - z[0] ** 2) * z[1] - z[0], 1 - z[0] ** 2]  # noqa: E731
+        turn = lambda t, z: z[1]  # noqa: E731
+        turn.direction = -1
+        ends = solve_ivp(rates, (0, 100), [2, 0, 0], method="DOP853", rtol=1e-10, atol=1e-10, events=turn)
+        times, sums = ends.t_events[0], ends.y_events[0][:, 2]
+        return (sums[-1] - sums[3]) / (times[-1] - times[3])

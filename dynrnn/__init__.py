@@ -20,10 +20,14 @@ _PUBLIC = {
     "PLRNN": "dynrnn.models",
     "ShallowPLRNN": "dynrnn.models",
     "DendriticPLRNN": "dynrnn.models",
+    "ESN": "dynrnn.models",
+    "ResidualESN": "dynrnn.models",
+    "EulerStateNetwork": "dynrnn.models",
     "MODELS": "dynrnn.models",
     "average": "dynrnn.models",
     "generate": "dynrnn.models",
     "forecast": "dynrnn.models",
+    "warmup": "dynrnn.models",
     "save": "dynrnn.models.storage",
     "load": "dynrnn.models.storage",
     "AdaptiveTeacherForcing": "dynrnn.training",
@@ -88,7 +92,7 @@ if TYPE_CHECKING:
     from dynrnn.analyzing import analyze
     from dynrnn.data import as_recording, known_system, load_dataset, read_recording, reference_spectrum, split
     from dynrnn.errors import ArgumentError, DatasetError, DynrnnError, FileFormatError, RecordingError, RunFolderError, UnknownNameError
-    from dynrnn.models import ALRNN, MODELS, PLRNN, DendriticPLRNN, ShallowPLRNN, average, forecast, generate
+    from dynrnn.models import ALRNN, ESN, MODELS, PLRNN, DendriticPLRNN, EulerStateNetwork, ResidualESN, ShallowPLRNN, average, forecast, generate, warmup
     from dynrnn.models.storage import load, save
     from dynrnn.reporting import report
     from dynrnn.results import read_results

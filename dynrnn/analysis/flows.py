@@ -107,6 +107,6 @@ def flow_map(system: Any, dt: float | None) -> FlowMap:
             "Pass a smaller dt."
         )
     transient = math.ceil(float(getattr(system, "transient", 1_000 * interval)) / interval)
-    tangent = getattr(system, "tangent", None)
-    both = runge_kutta_with_vectors(system.field, tangent, interval, n) if callable(tangent) else None
+    tangent: Any = getattr(system, "tangent", None)
+    both = runge_kutta_with_vectors(system.field, tangent, interval, n) if tangent is not None else None
     return FlowMap(runge_kutta(system.field, interval, n), M, interval, transient, error / 15, n, starts, both)

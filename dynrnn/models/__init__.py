@@ -5,13 +5,30 @@ from dynrnn.models.averaging import average
 from dynrnn.models.base import AdditiveModel
 from dynrnn.models.dendritic import DendriticPLRNN
 from dynrnn.models.ensemble import concat_models, select_model
-from dynrnn.models.generation import forecast, generate
+from dynrnn.models.generation import forecast, generate, warmup
 from dynrnn.models.plrnn import PLRNN
 from dynrnn.models.registry import MODELS, model_class
+from dynrnn.models.reservoirs import ESN, EulerStateNetwork, Reservoir, ResidualESN
 from dynrnn.models.shallow import ShallowPLRNN
 from dynrnn.models.unwrap import model_of
 
 __all__ = [
-    "ALRNN", "MODELS", "PLRNN", "AdditiveModel", "DendriticPLRNN", "ShallowPLRNN", "average", "concat_models", "forecast", "generate",
-    "model_class", "model_of", "select_model",
+    "ALRNN",
+    "ESN",
+    "MODELS",
+    "PLRNN",
+    "AdditiveModel",
+    "DendriticPLRNN",
+    "EulerStateNetwork",
+    "Reservoir",
+    "ResidualESN",
+    "ShallowPLRNN",
+    "average",
+    "concat_models",
+    "forecast",
+    "generate",
+    "model_class",
+    "model_of",
+    "select_model",
+    "warmup",
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +18,21 @@ from dynrnn.streams import check_random_state, stream
 from dynrnn_kernels.additive import AdditiveMap, jacobian, step
 
 OBSERVATIONS = ("identity", "affine")
+_BLANK: ContextVar[bool] = ContextVar("blank", default=False)
+
+
+@contextmanager
+def blank() -> Iterator[None]:
+    """Models that are built within get their values from elsewhere, and need not draw any: drawing a large reservoir takes seconds."""
+    token = _BLANK.set(True)
+    try:
+        yield
+    finally:
+        _BLANK.reset(token)
+
+
+def is_blank() -> bool:
+    return _BLANK.get()
 
 
 class AdditiveModel(nn.Module):

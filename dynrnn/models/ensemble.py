@@ -8,14 +8,15 @@ from typing import Any, TypeVar
 import torch
 
 from dynrnn.errors import ArgumentError, check_int
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.base import AdditiveModel, blank
 
 Model = TypeVar("Model", bound=AdditiveModel)
 
 
 def model_with(like: Model, config: dict[str, Any], state: dict[str, torch.Tensor]) -> Model:
     """A model of the class of ``like`` with these constructor arguments and this state."""
-    out = type(like)(**config)
+    with blank():
+        out = type(like)(**config)
     for name, value in state.items():
         owner = dict(out.named_parameters()).get(name)
         if owner is None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from dynrnn.data import as_recording
 from dynrnn.errors import ArgumentError, RecordingError, check_int
 from dynrnn.models.base import AdditiveModel
+from dynrnn.models.reservoirs import Reservoir
 from dynrnn.models.unwrap import model_of
 from dynrnn.results.blocks import BlockWriter, open_blocks
 from dynrnn.streams import stream
@@ -49,6 +50,8 @@ def check_fits(model: AdditiveModel, recording: xr.Dataset) -> None:
 def _states(model: AdditiveModel, z: Tensor, n_steps: int, u: Tensor | None) -> Tensor:
     """States z[1..n] of a free run from z [F, B, M]: [F, B, n, M]. Forcing of weight zero is no forcing."""
     F, B, M = z.shape
+    if isinstance(model, Reservoir):
+        return model.free_run(z, n_steps, u)
     device = _device()
     nothing = torch.zeros(1, dtype=z.dtype, device=device).expand(F, B, n_steps, M)
     with torch.no_grad():
@@ -71,6 +74,11 @@ def start_states(model: AdditiveModel, initial: Any) -> Tensor:
     if initial is None:
         z = np.stack([stream(model.random_state, "initial state", int(k)).standard_normal((1, M)) for k in model.fit_number])
         return torch.tensor(z)
+    if isinstance(initial, xr.DataArray) and "latent" in initial.dims:
+        wanted = ("fit", "trial", "latent")
+        if set(initial.dims) != set(wanted):
+            raise ArgumentError(f"initial as latent states has the dims {wanted}, got {initial.dims}. Of an orbit take one time: orbit.latent.isel(time=-1).")
+        initial = torch.tensor(initial.transpose(*wanted).values)
     if isinstance(initial, Tensor):
         if initial.ndim != 3 or initial.shape[0] != F or initial.shape[2] != M:
             raise ArgumentError(f"initial as a tensor is a latent state of shape (fit, trial, latent) = ({F}, any, {M}), got {tuple(initial.shape)}.")
@@ -122,8 +130,9 @@ def generate(
     ----------
     model : a model, or the run of a fit.
     n_steps : samples to return. With ``transient=0`` the first is the initial state itself.
-    initial : where to start: a recording or array of observations (the first sample of each trial), one observation (<name>,), a
-        latent tensor (fit, trial, latent), or None for a random latent state a fit. Missing channels (NaN) start from their mean.
+    initial : where to start: a recording or array of observations (the first sample of each trial), one observation (<name>,), latent states
+        (fit, trial, latent) as a tensor or DataArray, such as ``warmup`` returns or ``orbit.latent.isel(time=-1)``, or None for a random latent
+        state a fit. Missing channels (NaN) start from their mean. A run that goes on from another's last state is the same to the bit.
     transient : samples to drop before the first that is returned.
     inputs : (trial, time, input) from the initial sample on, for models with inputs; by default those of ``initial``.
         The input at index t acts in the step to t.
@@ -198,10 +207,55 @@ def generate(
     return result
 
 
+def states_along(model: Reservoir, recording: xr.Dataset, places: Int[np.ndarray, "place 2"]) -> np.ndarray:
+    """Latent states (fit, place, latent) at samples (trial, time) of a recording that drives the model from each trial's first sample on: before each step
+    its prediction is replaced by what was observed. O(fit samples M H); a state depends on the samples before it alone."""
+    mean, scale = model.data_mean.numpy(), model.data_scale.numpy()
+    out = np.empty((model.n_fits, len(places), model.latent_dim))
+    for trial in np.unique(places[:, 0]).tolist():
+        here = np.flatnonzero(places[:, 0] == trial)
+        last = int(places[here, 1].max())
+        x = np.asarray(recording.observed.values[trial, : last + 1], dtype=np.float64)
+        u = torch.tensor(np.asarray(recording.inputs.values[trial, 1 : last + 1], dtype=np.float64)) if model.input_dim else None
+        for f in range(model.n_fits):
+            states = model.driven((x - mean[f]) / scale[f], u, f)
+            out[f, here] = states[places[here, 1]]
+    return out
+
+
+def warmup(model: Any, recording: Any) -> xr.DataArray:
+    """Drive a reservoir along a recording and return its state at the last sample of each trial, from where ``generate`` goes on without a seam.
+
+    Returns (fit, trial, latent), float64: the last sample itself, standardised, and the reservoir's units. Trials may have unequal lengths; where a sample
+    is missing (NaN) the prediction takes its place. A batch of trials gives what each gives alone, and ``recording[:T]`` the state on the way at T - 1, to the
+    bit; saved to zarr and read again it is the same. O(fit samples (values of W + n N)).
+
+    ArgumentError for a model that is no reservoir: its state at a sample is ``model.initial_state(x)``, without a past.
+
+    >>> import dynrnn as dr
+    >>> rec = dr.load_dataset("lorenz63", n_steps=2_000, random_state=0)
+    >>> run = dr.fit(dr.ESN(3, 100, bias_scaling=0.5, random_state=0), rec, progress=False)
+    >>> state = dr.warmup(run, rec)
+    >>> dr.generate(run, 500, initial=state).observed.sizes["time"]
+    500
+    """
+    model = model_of(model)
+    if not isinstance(model, Reservoir):
+        raise ArgumentError(
+            f"a {model.family} model has no past to be warmed up with; generate(model, n_steps, initial=recording) starts from the first samples."
+        )
+    recording = as_recording(recording)
+    check_fits(model, recording)
+    ends = np.stack([np.arange(recording.sizes["trial"]), recording.n_time.values - 1], 1)
+    coords = {"fit": model.fit_number.numpy().copy(), "trial": recording.trial.values if "trial" in recording.coords else np.arange(len(ends))}
+    return xr.DataArray(states_along(model, recording, ends), dims=("fit", "trial", "latent"), coords=coords, name="state")
+
+
 def forecast(model: Any, recording: Any, starts: Int[np.ndarray, "start 2"], n_steps: int) -> xr.DataArray:
     """Free runs of ``n_steps`` from many samples of a recording.
 
-    starts : (trial, time) indices of the samples to start from; those with inputs need n_steps samples of inputs after them.
+    starts : (trial, time) indices of the samples to start from; those with inputs need n_steps samples of inputs after them. A reservoir is driven by
+        the trial up to each of them; other models start from the sample alone.
     Returns (fit, start, lead, <name>) in the recording's units, lead = 1..n_steps. Cost O(fit start n_steps M H), memory O(fit start n_steps N).
     """
     model = model_of(model)
@@ -213,6 +267,7 @@ def forecast(model: Any, recording: Any, starts: Int[np.ndarray, "start 2"], n_s
     F = model.n_fits
     out = np.empty((F, len(starts), n_steps, model.observed_dim))
     block = max(1, START_BLOCK // (F * n_steps * model.latent_dim))
+    driven = states_along(model, recording, starts) if isinstance(model, Reservoir) else None
     for first in range(0, len(starts), block):
         part = starts[first : first + block]
         x = torch.tensor(np.asarray(values[part[:, 0], part[:, 1]], dtype=np.float64))
@@ -224,7 +279,7 @@ def forecast(model: Any, recording: Any, starts: Int[np.ndarray, "start 2"], n_s
             u = torch.tensor(np.stack([drive[k, t + 1 : t + 1 + n_steps] for k, t in part]), dtype=torch.float64)
             u = u.expand(F, *u.shape)
         with torch.no_grad():
-            z = model.initial_state(x.expand(F, *x.shape))
+            z = model.initial_state(x.expand(F, *x.shape)) if driven is None else torch.tensor(driven[:, first : first + block])
             out[:, first : first + block] = model.readout(_states(model, z, n_steps, u)).numpy()
     coords = {"fit": model.fit_number.numpy().copy(), "lead": np.arange(1, n_steps + 1), name: labels}
     return xr.DataArray(out, dims=("fit", "start", "lead", name), coords=coords)

@@ -7,9 +7,10 @@ from dynrnn.models.alrnn import ALRNN
 from dynrnn.models.base import AdditiveModel
 from dynrnn.models.dendritic import DendriticPLRNN
 from dynrnn.models.plrnn import PLRNN
+from dynrnn.models.reservoirs import ESN, EulerStateNetwork, ResidualESN
 from dynrnn.models.shallow import ShallowPLRNN
 
-MODELS: dict[str, type[AdditiveModel]] = {cls.family: cls for cls in (PLRNN, ShallowPLRNN, DendriticPLRNN, ALRNN)}
+MODELS: dict[str, type[AdditiveModel]] = {cls.family: cls for cls in (PLRNN, ShallowPLRNN, DendriticPLRNN, ALRNN, ESN, ResidualESN, EulerStateNetwork)}
 
 
 def model_class(family: str) -> type[AdditiveModel]:

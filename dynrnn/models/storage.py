@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dynrnn.errors import ArgumentError, FileFormatError
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.base import AdditiveModel, blank
 from dynrnn.models.registry import MODELS
 from dynrnn.models.unwrap import model_of
 from dynrnn.results.bundle import read_bundle, write_bundle
@@ -44,7 +44,8 @@ def load(path: str | os.PathLike[str]) -> AdditiveModel:
     if config.get("kind") != KIND or family not in MODELS:
         raise FileFormatError(f"{path} holds no model of this version of dynrnn (kind {config.get('kind')!r}, family {family!r}).")
     try:
-        model = MODELS[family](**config["config"])
+        with blank():
+            model = MODELS[family](**config["config"])
     except (ArgumentError, TypeError, KeyError) as error:
         raise FileFormatError(f"{path}: its configuration does not describe a {family} model: {error}") from error
     state = model.state_dict()

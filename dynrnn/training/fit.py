@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
-import torch
-import xarray as xr
 
-from dynrnn.data import as_recording, check_for_training, fit_scaling
+from dynrnn.data import as_recording, check_for_training
 from dynrnn.errors import ArgumentError, check_int
 from dynrnn.models.base import AdditiveModel
 from dynrnn.models.generation import check_fits
-from dynrnn.models.storage import save
+from dynrnn.models.reservoirs import Reservoir
 from dynrnn.results.run_folder import RunFolder
-from dynrnn.results.schema import data_fingerprint, stamp
-from dynrnn.results.store import write_results
 from dynrnn.streams import check_random_state
 from dynrnn.training.checkpoints import Checkpoints
+from dynrnn.training.common import adopt_units, plain, store
 from dynrnn.training.forcing import Forcing, GeneralizedTeacherForcing, PerFit, per_fit
 from dynrnn.training.loop import Options, train
 from dynrnn.training.regularisation import Regularisation
+from dynrnn.training.reservoir import fit_reservoir
 from dynrnn.training.run import Run
 from dynrnn.training.updates import check_device_updates
 from dynrnn_kernels.additive.config import PRECISIONS
 
+OF_SOLVING = ("model", "recording", "validation", "out", "progress", "standardise", "ridge", "washout", "random_state")   # what a reservoir's fit takes
 TRAINING_BACKENDS = ("cpu", "reference", "triton")
 
 
@@ -54,8 +54,10 @@ def fit(
     backend: str | None = None,
     precision: str = "ieee",
     n_threads: int | None = None,
+    ridge: PerFit | tuple[float, ...] | None = None,
+    washout: int | None = None,
 ) -> Run:
-    """Train all fits of ``model`` at once, in place, by backpropagation through forced windows of the recording.
+    """Train all fits of ``model`` at once, in place, by backpropagation through forced windows of the recording; a reservoir's readout is solved.
 
     Parameters
     ----------
@@ -82,6 +84,10 @@ def fit(
     precision : of matrix products in ``triton``'s recurrence: ``ieee`` (float32), or on tensor cores ``tf32x3`` (close to it) or ``tf32`` (3 digits).
         It is kept like the backend; the others compute in full precision alone.
     n_threads : threads, at least 1; default all cores that there is work for. Results do not depend on it.
+    ridge : for reservoirs: the penalty beside the sum of squares over all samples, 1e-6 by default; one per fit as an array; or a tuple of several, of which
+        each fit takes the one whose free forecasts of 50 steps are best on ``validation``. All of them cost one factorisation.
+    washout : for reservoirs: samples of each trial that drive the reservoir before anything is learned, 100 by default.
+        A reservoir takes no argument of descent: only validation, out, progress, standardise, ridge and washout.
 
     ``learning_rate``, ``alpha``, ``noise``, ``gradient_clip`` and the regularisers' weights may each be one value per fit (an array).
 
@@ -100,8 +106,16 @@ def fit(
     >>> run.status.values.tolist()
     ['finished', 'finished']
     """
+    arguments = dict(locals())
     if not isinstance(model, AdditiveModel):
         raise ArgumentError(f"model must be a model of dynrnn such as dr.ALRNN(...), got {type(model).__name__}.")
+    if isinstance(model, Reservoir):
+        if wrong := _given(arguments):
+            raise ArgumentError(f"{', '.join(wrong)}: a reservoir is solved, not descended; it takes {', '.join(OF_SOLVING[2:])}. Leave the others out.")
+        return fit_reservoir(model, recording, validation, out, progress, standardise, 1e-6 if ridge is None else ridge, washout)
+    for name, value in (("ridge", ridge), ("washout", washout)):
+        if value is not None:
+            raise ArgumentError(f"{name} is for reservoirs, whose readouts are solved; {type(model).__name__} is trained by descent (see regularisation).")
     forcing = GeneralizedTeacherForcing() if forcing is None else forcing
     if not isinstance(forcing, Forcing):
         raise ArgumentError(f"forcing must be e.g. dr.GeneralizedTeacherForcing(alpha=0.15), got {forcing!r}.")
@@ -154,25 +168,15 @@ def fit(
         random_state=random_state, backend=chosen, precision=precision, n_threads=n_threads,
     )
     config: dict[str, Any] = {
-        "model": model.family, "model_config": model.config(), "forcing": {"scheme": type(forcing).__name__, **_plain(asdict(forcing))},
-        "n_updates": n_updates, "sequence_length": sequence_length, "batch_size": batch_size, "learning_rate": _plain([start, end]),
-        "noise": _plain(options.noise), "regularisation": _plain(asdict(regularisation)), "gradient_clip": _plain(options.gradient_clip),
+        "model": model.family, "model_config": model.config(), "forcing": {"scheme": type(forcing).__name__, **plain(asdict(forcing))},
+        "n_updates": n_updates, "sequence_length": sequence_length, "batch_size": batch_size, "learning_rate": plain([start, end]),
+        "noise": plain(options.noise), "regularisation": plain(asdict(regularisation)), "gradient_clip": plain(options.gradient_clip),
         "standardise": standardise, "keep": keep, "checkpoint_every": checkpoint_every, "backend": chosen, "precision": precision,
-        "random_state": random_state, "recording": _plain(dict(recording.attrs)),
+        "random_state": random_state, "recording": plain(dict(recording.attrs)),
     }
     folder = None if out is None else RunFolder.create(out, config)                 # an output folder in use is refused before any work
 
-    if standardise:
-        scaling = fit_scaling(recording)
-        model.data_mean.copy_(torch.as_tensor(np.asarray(scaling.mean, dtype=np.float64)).expand_as(model.data_mean))
-        model.data_scale.copy_(torch.as_tensor(np.asarray(scaling.scale, dtype=np.float64)).expand_as(model.data_scale))
-    else:
-        model.data_mean.zero_()
-        model.data_scale.fill_(1.0)
-    dim = str(recording.observed.dims[-1])
-    names = recording[dim].values.tolist() if dim in recording.coords else list(range(model.observed_dim))
-    model.recording_info = {"dim": dim, "names": names, "dt": float(recording.attrs.get("dt", 1.0)), "units": str(recording.attrs.get("units", ""))}
-
+    adopt_units(model, recording, standardise)
     checkpoints = None if checkpoint_every is None else Checkpoints(checkpoint_every, folder)
     trained = train(model, recording, validation, options, checkpoints)
     run = Run(
@@ -184,27 +188,11 @@ def fit(
         model.load_state_dict(run.model.state_dict())                               # the user's own object is the trained model
         run.model = model
     if folder is not None:
-        save(trained.last, folder.checkpoints / "last")
-        if trained.best is not None:
-            save(trained.best, folder.checkpoints / "best")
-        training = run.history.assign(status=run.status, refused=run.refused)
-        tree = xr.DataTree.from_dict({"/observed_data": recording, "/training": training})
-        tree.attrs = stamp(config, random_state=random_state, data_fingerprint=data_fingerprint(recording))
-        write_results(folder.results, tree)
-        run.path = folder.path
+        store(run, folder, recording, random_state)
     return run
 
 
-def _plain(value: Any) -> Any:
-    """JSON-able: arrays to lists, inf to text."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float) and not np.isfinite(value):
-        return str(value)
-    return value
+def _given(arguments: dict[str, Any]) -> list[str]:
+    """Names of the arguments of descent that are not what they are by default."""
+    defaults = {name: p.default for name, p in inspect.signature(fit).parameters.items() if name not in OF_SOLVING}
+    return [name for name, default in defaults.items() if not (type(arguments[name]) is type(default) and arguments[name] == default)]

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from dynrnn.models import ALRNN, PLRNN, DendriticPLRNN, ShallowPLRNN
+import torch
 
-FAMILIES = {
+from dynrnn.models import ALRNN, ESN, PLRNN, DendriticPLRNN, EulerStateNetwork, ResidualESN, ShallowPLRNN
+
+
+def with_readout(model):
+    """A reservoir whose readout is something, in an ensemble the same as alone."""
+    for f, number in enumerate(model.fit_number.tolist()):
+        g = torch.Generator().manual_seed(number)
+        for value in (model.W_out, model.b_out, model.L, model.h_start):
+            value[f] = 0.1 * torch.randn(value.shape[1:], generator=g, dtype=torch.float64)
+    return model
+
+
+DESCENDED = {
     "plrnn": lambda **o: PLRNN(3, 5, **o),
     "plrnn-centred": lambda **o: PLRNN(3, 5, mean_centred=True, **o),
     "shallow": lambda **o: ShallowPLRNN(3, 4, 7, **o),
@@ -17,3 +29,11 @@ FAMILIES = {
     "alrnn-linear": lambda **o: ALRNN(3, 5, 0, **o),
     "alrnn-full": lambda **o: ALRNN(3, 5, 5, observation="affine", **o),
 }
+SOLVED = {
+    "esn": lambda **o: with_readout(ESN(3, 30, leak=0.5, bias_scaling=0.3, **o)),
+    "esn-dense": lambda **o: with_readout(ESN(3, 12, topology="uniform", **o)),
+    "residual-esn": lambda **o: with_readout(ResidualESN(3, 20, **o)),
+    "residual-esn-cycle": lambda **o: with_readout(ResidualESN(3, 40, branch="cycle", alpha=0.4, beta=0.7, topology="sparse", rescaling="norm", **o)),
+    "euler-state-network": lambda **o: with_readout(EulerStateNetwork(3, 20, **o)),
+}
+FAMILIES = DESCENDED | SOLVED

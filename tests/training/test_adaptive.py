@@ -12,7 +12,7 @@ from dynrnn.training.loop import standardised
 from dynrnn.training.norms import JACOBIAN_NORMS, jacobian_upper_bound
 from dynrnn_kernels.additive import jacobian
 from dynrnn_kernels.additive.layout import layout_of, pack
-from tests.models.families import FAMILIES
+from tests.models.families import DESCENDED
 from tests.training.test_update import SETTINGS, recording
 
 EVERY, GAMMA, B = 4, 0.5, 5
@@ -33,10 +33,10 @@ def estimates(model: dr.models.AdditiveModel, states: torch.Tensor) -> dict[str,
     }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", DESCENDED)
 def test_estimates_equal_the_formulas(family):
     """float64: well-conditioned sums and norms agree to 1e-10, logarithms by eigenvectors to their condition times eps."""
-    model = FAMILIES[family](n_fits=2, random_state=0).double()
+    model = DESCENDED[family](n_fits=2, random_state=0).double()
     with torch.no_grad():
         model.A.add_(0.3 * torch.arange(1, model.A.shape[-1] + 1))               # eigenvalues apart and off zero, so that logarithms are well conditioned
     g = torch.Generator().manual_seed(1)
@@ -56,7 +56,7 @@ def forcing(norm: str = "product_upper_bound", alpha: float | np.ndarray = 0.3) 
 @pytest.mark.parametrize("norm", ["product_upper_bound", "arithmetic_mean", "jacobian_upper_bound"])
 def test_training_follows_algorithm_one(family, norm):
     """Parameters that do not move, so that each check can be redone from the model: windows, noise, missing samples, encoding, estimate, schedule."""
-    model = FAMILIES[family](n_fits=2, random_state=0)
+    model = DESCENDED[family](n_fits=2, random_state=0)
     with torch.no_grad():
         model.A[1] += 1.0                                                        # one fit grows, one need not
     rec, T, n = recording(missing=True), 15, 12
@@ -83,7 +83,7 @@ def test_training_follows_algorithm_one(family, norm):
 @pytest.mark.parametrize("family", ["shallow", "shallow-affine", "alrnn"])
 @pytest.mark.parametrize("norm", JACOBIAN_NORMS)
 def test_bits_of_a_fit_alone(family, norm):
-    ensemble = FAMILIES[family](n_fits=3, random_state=1)
+    ensemble = DESCENDED[family](n_fits=3, random_state=1)
     alone = dr.select(ensemble, 1)
     with torch.no_grad():
         for model in (ensemble, alone):
@@ -95,7 +95,7 @@ def test_bits_of_a_fit_alone(family, norm):
 def test_a_fit_that_diverges_leaves_the_others_alone():
     """Its Jacobians overflow: its strength jumps to 1, as for any that grow without bound (towards 0, as before, would take away the one thing
     that could hold it), it is stopped, and the other's strengths are those that it has alone."""
-    ensemble = FAMILIES["shallow"](n_fits=2, random_state=0)
+    ensemble = DESCENDED["shallow"](n_fits=2, random_state=0)
     alone = dr.select(ensemble, 0)
     with torch.no_grad():
         ensemble.A[1] = 3e38
@@ -108,8 +108,8 @@ def test_a_fit_that_diverges_leaves_the_others_alone():
 
 def test_the_environment_does_not_overrule_the_argument(monkeypatch):
     """DYNRNN_BACKEND names a device that is not there; what is asked for here is the CPU."""
-    want = dr.fit(FAMILIES["shallow"](n_fits=2, random_state=0), recording(), forcing(), batch_size=B, **SETTINGS).history.alpha
+    want = dr.fit(DESCENDED["shallow"](n_fits=2, random_state=0), recording(), forcing(), batch_size=B, **SETTINGS).history.alpha
     monkeypatch.setenv("DYNRNN_BACKEND", "triton")
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    got = dr.fit(FAMILIES["shallow"](n_fits=2, random_state=0), recording(), forcing(), batch_size=B, backend="cpu", **SETTINGS).history.alpha
+    got = dr.fit(DESCENDED["shallow"](n_fits=2, random_state=0), recording(), forcing(), batch_size=B, backend="cpu", **SETTINGS).history.alpha
     np.testing.assert_array_equal(got, want)

@@ -17,7 +17,7 @@ from dynrnn.training.parameters import read
 from dynrnn_kernels.additive import library
 from dynrnn_kernels.errors import KernelError
 from tests.kernels.interpreter import DEVICE, interpret_triton_itself, interpreted
-from tests.models.families import FAMILIES
+from tests.models.families import DESCENDED
 from tests.training.test_update import recording
 
 kernels = interpreted(DEVICE)
@@ -35,7 +35,7 @@ def model(**options):
     return dr.ShallowPLRNN(3, 4, 5, n_fits=2, random_state=0, **options)
 
 
-@pytest.mark.parametrize("family", ["shallow", *(pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES if name != "shallow")])
+@pytest.mark.parametrize("family", ["shallow", *(pytest.param(name, marks=pytest.mark.slow) for name in DESCENDED if name != "shallow")])
 def test_a_fit_equals_the_reference_on_the_same_windows(family, monkeypatch):
     """The windows that the device drew are put in the place of the host's."""
     drawn, launch = [], kernels.launch_update
@@ -47,7 +47,7 @@ def test_a_fit_equals_the_reference_on_the_same_windows(family, monkeypatch):
     monkeypatch.setattr(kernels, "launch_update", recorded)
     trained, data = {}, recording(missing=True, inputs=True)
     for backend in ("triton", "reference"):
-        m = FAMILIES[family](n_fits=2, input_dim=2, random_state=0)
+        m = DESCENDED[family](n_fits=2, input_dim=2, random_state=0)
         regularisation = dr.Regularisation(latent=1e-2, observation=np.array([0.0, 1e-2]))
         trained[backend] = dr.fit(m, data, backend=backend, gradient_clip=0.5, regularisation=regularisation, **SETTINGS)
         monkeypatch.setattr(Sampler, "windows", lambda self, first, last: np.stack(drawn[first:last]))

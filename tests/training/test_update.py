@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import dynrnn as dr
-from tests.models.families import FAMILIES
+from tests.models.families import DESCENDED
 
 
 def recording(missing: bool = False, inputs: bool = False, seed: int = 0, n: int = 400):
@@ -25,12 +25,12 @@ def recording(missing: bool = False, inputs: bool = False, seed: int = 0, n: int
 SETTINGS = dict(n_updates=12, sequence_length=15, progress=False, random_state=3, learning_rate=(1e-2, 1e-3))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", DESCENDED)
 def test_compiled_equals_reference(family):
     """Every feature at once: missing samples, inputs, noise, all regularisers, clipping, a batch of several chunks."""
     trained = {}
     for backend in ("cpu", "reference"):
-        model = FAMILIES[family](n_fits=2, input_dim=2, random_state=0)
+        model = DESCENDED[family](n_fits=2, input_dim=2, random_state=0)
         run = dr.fit(
             model, recording(missing=True, inputs=True), batch_size=18, noise=0.05, gradient_clip=np.array([2.0, np.inf]), backend=backend,
             regularisation=dr.Regularisation(latent=1e-3, manifold=np.array([1e-3, 2e-3]), observation=1e-3), **SETTINGS,
@@ -41,7 +41,7 @@ def test_compiled_equals_reference(family):
     np.testing.assert_allclose(a.history.gradient_norm, b.history.gradient_norm, rtol=1e-4)
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-6)
-    start = dict(FAMILIES[family](n_fits=2, input_dim=2, random_state=0).named_parameters())
+    start = dict(DESCENDED[family](n_fits=2, input_dim=2, random_state=0).named_parameters())
     if "W" in start and family in ("plrnn", "dendritic"):
         assert (torch.diagonal(one["W"], dim1=1, dim2=2) == 0).all()                     # frozen entries stay
     assert all(not torch.equal(one[k], start[k]) for k in one if k not in ("b",))

@@ -37,7 +37,8 @@ def lyapunov_spectrum(
         state and is cut into segments; a known flow's segments start from states of their own.
     transient: steps that an orbit is run before anything counts (1,000 or a tenth of n_steps, whichever is more; a known flow has its own). warmup: steps over
         which a segment's frame turns to its directions, not counted (100 or a third of n_steps, and for a known flow at least its transient). Two
-        exponents that differ by g want some 5 / g units of time; with a third of that they are biased by several standard errors (see ``drift``).
+        exponents that differ by g want some 5 / g units of time, and more where their difference fluctuates: over a time T by s / sqrt(T), some
+        9 s^2 / g^2. With a third of that they are biased by several standard errors.
     interval: steps between orthonormalisations; chosen for each fit by default, and checked.
     confidence: of the intervals.
 

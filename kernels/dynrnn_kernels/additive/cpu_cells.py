@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numba import njit
 
 from dynrnn_kernels.additive.tile import ROWS
+from dynrnn_kernels.elementwise import tanh_in_place
 
 RELU, CLIPPED, BASIS, CLIPPED_BASIS, TANH, IDENTITY = range(6)
 W2_DENSE, W2_IDENTITY, W2_SELECTION, W2_CENTRING = range(4)
@@ -43,7 +43,8 @@ def activate(kind, slope, threshold, x, b, y):
     elif kind == TANH:
         for i in range(x.size):
             x[i] += b[i]
-            y[i] = np.tanh(x[i])
+            y[i] = x[i]
+        tanh_in_place(y)
     elif kind == IDENTITY:
         for i in range(x.size):
             x[i] += b[i]

@@ -1,0 +1,127 @@
+"""Readouts of reservoirs, solved: one pass over the recording, in pieces, while the sums of the last piece are taken on another thread."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import xarray as xr
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from dynrnn.errors import RecordingError
+from dynrnn.models.reservoirs import Reservoir
+from dynrnn.training.ridge import Solution, SumsOfProducts, TriangularFactor, exact_enough
+from dynrnn_kernels.reservoir import run
+
+PIECE = 1_024           # steps driven at a time
+HORIZON, STARTS = 50, 64  # steps and starts of the forecasts that choose among penalties
+
+
+@dataclass
+class Solved:
+    """Per (fit, ridge), in squared standard deviations: mean squared error of one step on the training data, of free forecasts on validation (NaN
+    without). chosen (fit): which penalty was taken."""
+
+    ridge: np.ndarray
+    training_error: np.ndarray
+    validation_error: np.ndarray
+    chosen: np.ndarray
+    seconds: float
+
+
+def solve(model: Reservoir, recording: xr.Dataset, validation: xr.Dataset | None, ridges: np.ndarray, washout: int, progress: bool) -> Solved:
+    """Solve W_out, b_out, L and h_start of all fits in place, for ridges [fit, ridge]; the best on validation is kept, without validation the first.
+
+    O(samples (values of W + n^2) + n^3) a fit; memory O(n^2 + PIECE n).
+    """
+    began, F, R = time.perf_counter(), model.n_fits, ridges.shape[1]
+    trials, held_out = standardised(model, recording), None if validation is None else standardised(model, validation)
+    if not any(len(x) - 1 > washout for x, _ in trials):
+        longest = max(len(x) for x, _ in trials)
+        raise RecordingError(f"washout = {washout} leaves nothing to learn from: the longest trial has {longest} samples. Shorten washout.")
+    training, validated, chosen = np.full((F, R), np.nan), np.full((F, R), np.nan), np.zeros(F, np.int64)
+    for f in tqdm(range(F), desc="solving", unit="fit", disable=not progress or F == 1):
+        found, (L, start) = _solve_fit(model, f, trials, ridges[f], washout)
+        model.L[f], model.h_start[f], training[f] = torch.tensor(L.T), torch.tensor(start), found.residual
+        for r in reversed(range(R)):
+            _take(model, f, found, r)
+            if held_out is not None and R > 1:
+                validated[f, r] = _forecast_error(model, f, held_out, washout)
+        if held_out is not None and R > 1:
+            chosen[f] = int(np.argmin(validated[f]))
+        _take(model, f, found, chosen[f])
+    return Solved(ridges, training, validated, chosen, time.perf_counter() - began)
+
+
+def standardised(model: Reservoir, recording: xr.Dataset) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """Samples [T, N] and inputs [T, K] of each trial, in the model's units."""
+    x = np.asarray(recording.observed.values, dtype=np.float64)
+    x = (x - model.data_mean[0].numpy()) / model.data_scale[0].numpy()
+    u = np.asarray(recording.inputs.values, dtype=np.float64) if model.input_dim else None
+    return [(x[k, :n], None if u is None else u[k, :n]) for k, n in enumerate(recording.n_time.values.tolist())]
+
+
+def _take(model: Reservoir, fit: int, found: Solution, r: int) -> None:
+    model.W_out[fit], model.b_out[fit] = torch.tensor(found.W[r].T), torch.tensor(found.b[r])
+
+
+def _solve_fit(model: Reservoir, fit: int, trials: list, ridges: np.ndarray, washout: int) -> tuple[Solution, tuple[np.ndarray, np.ndarray]]:
+    """The readout, and the regression [N, n] and offset [n] of h on x. Missing samples enter as the channel's mean; steps to one are not learned."""
+    N, n = model.observed_dim, model.reservoir_dim
+    weights = replace(model.weights(fit), W_out=np.zeros((0, n)), b_out=np.zeros(N))
+    prepared, sums, start = weights.prepared(), None, SumsOfProducts(N, n)
+    n_rows = sum(max(0, len(x) - 1 - washout) for x, _ in trials)
+    with ThreadPoolExecutor(1) as other, threadpool_limits(1, user_api="blas"):
+        pending = None
+        for x, u in trials:
+            state = np.concatenate([np.nan_to_num(x[0]), np.zeros(n)])
+            for first in range(0, len(x) - 1, PIECE):
+                target = x[first + 1 : first + 1 + PIECE]
+                drive = None if u is None else u[first + 1 : first + 1 + PIECE]
+                _, h, state = run(weights, state, len(target), target, drive, prepared=prepared)
+                kept = (np.arange(first, first + len(target)) >= washout) & ~np.isnan(target).any(1)
+                X, Y = h[kept], target[kept]
+                if sums is None and len(X):
+                    enough = exact_enough(ridges, float((X**2).sum(1).mean()), n_rows)
+                    sums = SumsOfProducts(n, N) if enough else TriangularFactor(n, N)
+                if pending is not None:
+                    pending.result()
+                pending = None if sums is None else other.submit(_add, sums, start, X, Y)
+        if pending is not None:
+            pending.result()
+    if sums is None:
+        raise RecordingError(f"no sample after the washout of {washout} is observed in all channels, so there is nothing to learn from.")
+    cold = start.solve(np.array([1e-9 * max(start.count, 1)]))
+    return sums.solve(ridges), (cold.W[0], cold.b[0])
+
+
+def _add(sums: SumsOfProducts | TriangularFactor, start: SumsOfProducts, X: np.ndarray, Y: np.ndarray) -> None:
+    sums.add(X, Y)
+    start.add(Y, X)
+
+
+def _forecast_error(model: Reservoir, fit: int, trials: list, washout: int) -> float:
+    """Mean squared error of free forecasts of HORIZON steps, at most 4 each (twice that of a forecast by the mean is lost), from starts after the washout."""
+    weights, errors = model.weights(fit), []
+    prepared = weights.prepared()
+    for x, u in trials:
+        last = len(x) - 1 - HORIZON
+        if last <= washout:
+            continue
+        starts = np.unique(np.linspace(washout, last, -(-STARTS // len(trials))).astype(int))
+        state, now = np.concatenate([np.nan_to_num(x[0]), np.zeros(model.reservoir_dim)]), 0
+        for begin in starts.tolist():
+            if begin > now:
+                _, _, state = run(weights, state, begin - now, x[now + 1 : begin + 1], None if u is None else u[now + 1 : begin + 1], prepared=prepared)
+                now = begin
+            ahead, _, _ = run(weights, state, HORIZON, None, None if u is None else u[now + 1 : now + 1 + HORIZON], prepared=prepared)
+            truth = x[now + 1 : now + 1 + HORIZON]
+            error = np.where(np.isfinite(ahead), np.minimum((ahead - truth) ** 2, 4.0), 4.0)
+            errors.append(error[~np.isnan(truth)])
+    if not errors:
+        raise RecordingError(f"no trial of the validation recording is longer than washout + {HORIZON} = {washout + HORIZON} samples.")
+    return float(np.mean(np.concatenate(errors)))

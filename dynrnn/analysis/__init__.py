@@ -42,6 +42,7 @@ _PUBLIC = {
     "lyapunov_spectrum": "lyapunov",
     "manifolds": "_manifolds",
     "markov_order": "symbols",
+    "memory_capacity": "memory",
     "n_fixed": "_cycles",
     "orbit_diagram": "branches",
     "read_graphml": "symbols",
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from dynrnn.analysis.contraction import contraction_certificate, echo_state_test, verify_certificate
     from dynrnn.analysis.dimension import correlation_dimension, correlation_entropy
     from dynrnn.analysis.lyapunov import conditional_exponents, covariant_vectors, largest_exponent_from_data, lyapunov_spectrum
+    from dynrnn.analysis.memory import memory_capacity
     from dynrnn.analysis.piecewise.arrangement import count_regions
     from dynrnn.analysis.piecewise.canonical import canonical
     from dynrnn.analysis.piecewise.map import PiecewiseLinearMap

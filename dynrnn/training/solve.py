@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from dynrnn.errors import RecordingError
 from dynrnn.models.reservoirs import Reservoir
-from dynrnn.training.ridge import Solution, SumsOfProducts, TriangularFactor, exact_enough
-from dynrnn_kernels.reservoir import run
+from dynrnn.models.reservoirs.ridge import Solution, SumsOfProducts, TriangularFactor, exact_enough
+from dynrnn_kernels.reservoir import Weights, run
 
 PIECE = 1_024           # steps driven at a time
 HORIZON, STARTS = 50, 64  # steps and starts of the forecasts that choose among penalties
@@ -53,7 +53,7 @@ def solve(model: Reservoir, recording: xr.Dataset, validation: xr.Dataset | None
                 validated[f, r] = _forecast_error(model, f, held_out, washout)
         if held_out is not None and R > 1:
             chosen[f] = int(np.argmin(validated[f]))
-        _take(model, f, found, chosen[f])
+        _take(model, f, found, int(chosen[f]))
     return Solved(ridges, training, validated, chosen, time.perf_counter() - began)
 
 
@@ -70,9 +70,20 @@ def _take(model: Reservoir, fit: int, found: Solution, r: int) -> None:
 
 
 def _solve_fit(model: Reservoir, fit: int, trials: list, ridges: np.ndarray, washout: int) -> tuple[Solution, tuple[np.ndarray, np.ndarray]]:
-    """The readout, and the regression [N, n] and offset [n] of h on x. Missing samples enter as the channel's mean; steps to one are not learned."""
+    """The readout, and the regression [N, n] and offset [n] of h on x. Steps to a missing sample are not learned.
+
+    Missing samples enter as the channel's mean; where there are any, all is done again with the predictions of the first readout in their place.
+    """
     N, n = model.observed_dim, model.reservoir_dim
     weights = replace(model.weights(fit), W_out=np.zeros((0, n)), b_out=np.zeros(N))
+    found, start = _pass(model, weights, trials, ridges, washout)
+    if any(np.isnan(x).any() for x, _ in trials):
+        found, start = _pass(model, replace(weights, W_out=np.ascontiguousarray(found.W[0].T), b_out=found.b[0]), trials, ridges, washout)
+    return found, start
+
+
+def _pass(model: Reservoir, weights: Weights, trials: list, ridges: np.ndarray, washout: int) -> tuple[Solution, tuple[np.ndarray, np.ndarray]]:
+    N, n = model.observed_dim, model.reservoir_dim
     prepared, sums, start = weights.prepared(), None, SumsOfProducts(N, n)
     n_rows = sum(max(0, len(x) - 1 - washout) for x, _ in trials)
     with ThreadPoolExecutor(1) as other, threadpool_limits(1, user_api="blas"):

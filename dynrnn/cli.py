@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from dynrnn.errors import DynrnnError
+
+RESERVOIRS = ("esn", "residual-esn", "euler-state-network")
+OF_RESERVOIRS = ("reservoir_dim", "spectral_radius", "leak", "beta", "input_scaling", "bias_scaling", "ridge", "washout")
+OF_DESCENT = (
+    "latent_dim", "hidden_dim", "n_relu", "n_bases", "clipped", "mean_centred", "observation", "init", "average", "forcing", "alpha", "alpha_end", "interval",
+    "norm", "updates", "sequence_length", "batch_size", "learning_rate", "training_noise", "latent_regularisation", "observation_regularisation",
+    "gradient_clip", "keep", "checkpoint_every",
+)
 
 
 @dataclass
@@ -20,7 +28,7 @@ class Fit:
     """A dataset's name (see `dynrnn datasets`) or a recording's file (.csv .npy .npz .mat .nwb)."""
     out: Path
     """New folder for config, checkpoints, results.zarr and report.html."""
-    model: Literal["plrnn", "shallow-plrnn", "dendritic-plrnn", "alrnn"] = "shallow-plrnn"
+    model: Literal["plrnn", "shallow-plrnn", "dendritic-plrnn", "alrnn", "esn", "residual-esn", "euler-state-network"] = "shallow-plrnn"
     latent_dim: int | None = None
     """Latent units M; default the number of channels (alrnn: 20 or more)."""
     hidden_dim: int = 50
@@ -33,6 +41,20 @@ class Fit:
     """Clipped form of shallow-plrnn and dendritic-plrnn, whose orbits stay bounded where max|A| < 1."""
     mean_centred: bool = False
     """Mean-centred form of plrnn and dendritic-plrnn."""
+    reservoir_dim: int = 300
+    """Units of a reservoir: esn, residual-esn, euler-state-network. These are solved; the options of descent are not for them."""
+    spectral_radius: float | None = None
+    leak: float | None = None
+    """Leak of esn."""
+    beta: float | None = None
+    """Weight of the new part in residual-esn, whose old part weighs 1 - beta."""
+    input_scaling: float | None = None
+    bias_scaling: float | None = None
+    """Random biases of a reservoir, which lift the symmetry of tanh: 1 is good for Lorenz-63, 0 the default."""
+    ridge: tuple[float, ...] = (1e-6,)
+    """Penalty of a reservoir's readout; of several each fit takes the best on a tenth that is held out."""
+    washout: int = 100
+    """Samples that drive a reservoir before it learns."""
     observation: Literal["identity", "affine"] = "identity"
     init: str | None = None
     """Published initialisation; each family has its default."""
@@ -86,21 +108,22 @@ class Fit:
         import dynrnn as dr
         from dynrnn.analysis.reconstruction import get_preset
 
-        preset, forcing = get_preset(self.preset), self.forcing_scheme()        # mistakes are told before any work
+        preset, forcing, solved = get_preset(self.preset), self.forcing_scheme(), self.model in RESERVOIRS      # mistakes are told before any work
+        self.check_options(solved)
         training, test, reference = self.load()
         validation = None
-        if self.validate or self.keep == "best":
+        if self.validate or self.keep == "best" or len(self.ridge) > 1:
             training, validation = dr.split(training, train=0.9)
         model = self.build(training)
         if self.average:
             dr.average(model)                                                   # a model that has no average is told before the fit, not after
-        run = dr.fit(
-            model, training, forcing=forcing, n_updates=self.updates, sequence_length=self.sequence_length,
-            batch_size=self.batch_size, learning_rate=self.learning_rate, validation=validation, out=self.out, progress=self.progress,
-            random_state=self.random_state, noise=self.training_noise, standardise=self.standardise, keep=self.keep,
-            checkpoint_every=self.checkpoint_every, gradient_clip=float("inf") if self.gradient_clip is None else self.gradient_clip,
-            regularisation=dr.Regularisation(latent=self.latent_regularisation, observation=self.observation_regularisation),
-        )
+        if solved:
+            ridge = self.ridge if len(self.ridge) > 1 else self.ridge[0]
+            run = dr.fit(
+                model, training, validation=validation, out=self.out, progress=self.progress, standardise=self.standardise, ridge=ridge, washout=self.washout
+            )
+        else:
+            run = self.descend(model, training, validation, forcing)
         orbit, scores = judge(run, test, reference, training, preset)
         run.store(test_data=test, generated=orbit, metrics=scores)
         if self.average:
@@ -110,6 +133,27 @@ class Fit:
             run.store(metrics_average=judge(together, test, reference, training, preset)[1])
         print(run)
         print(f"report: {dr.report(self.out)}")
+
+    def check_options(self, solved: bool) -> None:
+        """ArgumentError for an option of the other kind of model that was given a value."""
+        from dynrnn.errors import ArgumentError
+
+        wrong = [f.name for f in fields(self) if f.name in (OF_DESCENT if solved else OF_RESERVOIRS) and getattr(self, f.name) != f.default]
+        if wrong:
+            names = ", ".join("--" + name.replace("_", "-") for name in wrong)
+            kind = "is solved, not descended" if solved else "is no reservoir"
+            raise ArgumentError(f"{names}: no option of {self.model}, which {kind}. Leave it out.")
+
+    def descend(self, model: Any, training: Any, validation: Any, forcing: Any) -> Any:
+        import dynrnn as dr
+
+        return dr.fit(
+            model, training, forcing=forcing, n_updates=self.updates, sequence_length=self.sequence_length,
+            batch_size=self.batch_size, learning_rate=self.learning_rate, validation=validation, out=self.out, progress=self.progress,
+            random_state=self.random_state, noise=self.training_noise, standardise=self.standardise, keep=self.keep,
+            checkpoint_every=self.checkpoint_every, gradient_clip=float("inf") if self.gradient_clip is None else self.gradient_clip,
+            regularisation=dr.Regularisation(latent=self.latent_regularisation, observation=self.observation_regularisation),
+        )
 
     def load(self) -> tuple[Any, Any, Any]:
         """Training recording, test recording, and a second true one where the system is known."""
@@ -136,6 +180,13 @@ class Fit:
 
         N = recording.sizes[recording.observed.dims[-1]]
         K = recording.sizes["input"] if "inputs" in recording else 0
+        if self.model in RESERVOIRS:
+            sizes = {name: getattr(self, name) for name in ("spectral_radius", "leak", "beta", "input_scaling", "bias_scaling")}
+            given = {name: value for name, value in sizes.items() if value is not None}
+            known = dr.MODELS[self.model].sizes                                 # pyright: ignore[reportAttributeAccessIssue]  # reservoirs have them
+            if wrong := [name for name in given if name not in known]:
+                raise dr.ArgumentError(f"{self.model} has no {', '.join(wrong)}; it takes {', '.join(known)}.")
+            return dr.MODELS[self.model](N, self.reservoir_dim, input_dim=K, n_fits=self.fits, random_state=self.random_state, **given)
         M = self.latent_dim if self.latent_dim is not None else max(N, 20) if self.model == "alrnn" else N
         shape: dict[str, dict[str, Any]] = {
             "plrnn": {"mean_centred": self.mean_centred},

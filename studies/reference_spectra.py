@@ -68,7 +68,7 @@ def jobs() -> dict[str, Job]:
         "roessler": Job(known("roessler"), band, {"a": 0.2, "b": 0.2, "c": 5.7}, float("nan"), 1_000, 8_000),
     }
     for n in (10, 20, 40):      # long segments: exponents that lie close to each other and fluctuate more than they differ let the frame turn slowly
-        out[f"lorenz96-{n}"] = Job(known("lorenz96", n_dims=n), ring, {"n_dims": n, "forcing": 8}, -float(n), 48, 15_000)
+        out[f"lorenz96-{n}"] = Job(known("lorenz96", n_dims=n), ring, {"n_dims": n, "forcing": 8}, -float(n), 960 // n, 15_000)
     return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -47,19 +48,27 @@ def check_fits(model: AdditiveModel, recording: xr.Dataset) -> None:
         )
 
 
-def _states(model: AdditiveModel, z: Tensor, n_steps: int, u: Tensor | None) -> Tensor:
-    """States z[1..n] of a free run from z [F, B, M]: [F, B, n, M]. Forcing of weight zero is no forcing."""
-    F, B, M = z.shape
+FreeRun = Callable[[Tensor, int, Tensor | None], Tensor]
+
+
+def free_runner(model: AdditiveModel) -> FreeRun:
+    """A function (z [F, B, M], n, u [F, B, n, K]) -> states z[1..n] [F, B, n, M] of a free run, on the map that the parameters fill now."""
     if isinstance(model, Reservoir):
-        return model.free_run(z, n_steps, u)
+        return model.free_runner()
     device = _device()
-    nothing = torch.zeros(1, dtype=z.dtype, device=device).expand(F, B, n_steps, M)
     with torch.no_grad():
-        map = model.additive_map().to(z.dtype)
+        map = model.additive_map().to(torch.float64)
         if device.type == "cuda":
             map = map.written_out()
             map = map.with_tensors({name: value.to(device) for name, value in map.tensors().items()})
-        return forced_sequence(map, z.to(device), nothing, nothing.new_zeros(()), None if u is None else u.to(device)).cpu()
+
+    def run(z: Tensor, n_steps: int, u: Tensor | None) -> Tensor:
+        F, B, M = z.shape
+        nothing = torch.zeros(1, dtype=z.dtype, device=device).expand(F, B, n_steps, M)                  # forcing of weight zero is no forcing
+        with torch.no_grad():
+            return forced_sequence(map, z.to(device), nothing, nothing.new_zeros(()), None if u is None else u.to(device)).cpu()
+
+    return run
 
 
 def _device() -> torch.device:
@@ -156,6 +165,7 @@ def generate(
     z = start_states(model, initial)
     F, B, M = z.shape
     u = _drive(model, inputs, initial, transient + n_steps, B)
+    free_run = free_runner(model)
     block = max(1, BLOCK_NUMBERS // (F * B * max(M, model.observed_dim)))
     name, labels = observed_axis(model)
     dt = float(model.recording_info.get("dt", 1.0))
@@ -171,7 +181,7 @@ def generate(
         while done + 1 < transient + n_steps:
             n = min(block, transient + n_steps - 1 - done)
             drive = None if u is None else u[:, :, done + 1 : done + 1 + n].expand(F, B, n, model.input_dim)
-            states = _states(model, now, n, drive)
+            states = free_run(now, n, drive)
             yield done + 1, states
             now, done = states[:, :, -1], done + n
 
@@ -267,6 +277,7 @@ def forecast(model: Any, recording: Any, starts: Int[np.ndarray, "start 2"], n_s
     F = model.n_fits
     out = np.empty((F, len(starts), n_steps, model.observed_dim))
     block = max(1, START_BLOCK // (F * n_steps * model.latent_dim))
+    free_run = free_runner(model)
     driven = states_along(model, recording, starts) if isinstance(model, Reservoir) else None
     for first in range(0, len(starts), block):
         part = starts[first : first + block]
@@ -280,6 +291,6 @@ def forecast(model: Any, recording: Any, starts: Int[np.ndarray, "start 2"], n_s
             u = u.expand(F, *u.shape)
         with torch.no_grad():
             z = model.initial_state(x.expand(F, *x.shape)) if driven is None else torch.tensor(driven[:, first : first + block])
-            out[:, first : first + block] = model.readout(_states(model, z, n_steps, u)).numpy()
+            out[:, first : first + block] = model.readout(free_run(z, n_steps, u)).numpy()
     coords = {"fit": model.fit_number.numpy().copy(), "lead": np.arange(1, n_steps + 1), name: labels}
     return xr.DataArray(out, dims=("fit", "start", "lead", name), coords=coords)

@@ -30,7 +30,9 @@ def compile_for(dtype: torch.dtype) -> None:
         carry(map, z, random_frames((1, 2, 3, 3), np.random.default_rng(0)).to(dtype), 2, pair=z + 1e-3)
     if dtype == torch.float32:
         time = np.arange(200) / 10
-        dr.fit(model, dr.as_recording(np.stack([np.sin(time + k) for k in range(3)], -1), dt=0.1), n_updates=2, sequence_length=20, progress=False)
+        recording = dr.as_recording(np.stack([np.sin(time + k) for k in range(3)], -1), dt=0.1)
+        dr.fit(model, recording, n_updates=2, sequence_length=20, progress=False)
+        dr.generate(dr.fit(dr.ESN(3, 20, random_state=0), recording, progress=False), 2)
 
 
 def main() -> None:

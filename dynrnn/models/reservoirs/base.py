@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -175,16 +176,20 @@ class Reservoir(AdditiveModel):
             mixing=array(branch) if isinstance(branch, Tensor) else None, D=array(self.D) if self.input_dim else None,
         )
 
-    def free_run(self, z: Tensor, n_steps: int, u: Tensor | None) -> Tensor:
-        """States [F, B, n_steps, M] of a run without data from z [F, B, M]; u [F, B, n_steps, K]. One sequence at a time."""
-        out = np.empty((*z.shape[:2], n_steps, z.shape[2]))
-        for f in range(z.shape[0]):
-            weights = self.weights(f)
-            prepared = weights.prepared()
-            for k in range(z.shape[1]):
-                x, h, _ = run(weights, z[f, k].numpy(), n_steps, inputs=None if u is None else u[f, k].numpy(), prepared=prepared)
-                out[f, k] = np.concatenate([x, h], 1)
-        return torch.tensor(out)
+    def free_runner(self) -> Callable[[Tensor, int, Tensor | None], Tensor]:
+        """A function (z [F, B, M], n, u [F, B, n, K]) -> the states [F, B, n, M] of runs without data, one sequence at a time."""
+        weights = [self.weights(f) for f in range(self.n_fits)]
+        prepared = [w.prepared() for w in weights]
+
+        def free_run(z: Tensor, n_steps: int, u: Tensor | None) -> Tensor:
+            N, out = self.observed_dim, np.empty((*z.shape[:2], n_steps, z.shape[2]))
+            for f in range(z.shape[0]):
+                for k in range(z.shape[1]):
+                    inputs = None if u is None else u[f, k].numpy()
+                    out[f, k, :, :N], out[f, k, :, N:], _ = run(weights[f], z[f, k].numpy(), n_steps, inputs=inputs, prepared=prepared[f])
+            return torch.from_numpy(out)
+
+        return free_run
 
     def driven(self, x: np.ndarray, u: Tensor | None, fit: int) -> np.ndarray:
         """States [T, M] of one fit at the standardised samples x [T, N]; u [T - 1, K] from the second sample on. It starts from h = 0."""

@@ -56,7 +56,7 @@ class SumsOfProducts:
         X, Y = X - self.about[: self.n], Y - self.about[self.n :]
         self.XX = dsyrk(1.0, X.T, beta=1.0, c=self.XX, overwrite_c=1)     # the upper triangle alone: half the operations
         self.XY += X.T @ Y
-        self.squares += float((Y**2).sum())
+        self.squares += float(np.vdot(Y, Y))
         self.sums += np.concatenate([X.sum(0), Y.sum(0)])
         self.count += len(X)
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from dynrnn_kernels.blas import one_blas_thread
 from dynrnn_kernels.errors import KernelError
@@ -38,14 +37,12 @@ class Weights:
 
     def prepared(self) -> tuple[np.ndarray, ...]:
         """What the compiled loop takes: W dense or by rows, the branch."""
-        n = len(self.b)
-        sparse = np.count_nonzero(self.W_whole) < DENSE_FROM * self.W_whole.size
-        rows = scipy.sparse.csr_array(self.W_whole if sparse else np.zeros((0, 0)))
-        dense = np.empty((0, 0)) if sparse else np.ascontiguousarray(self.W_whole)
+        n, whole = len(self.b), np.ascontiguousarray(self.W_whole, dtype=np.float64)
+        sparse = np.count_nonzero(whole) < DENSE_FROM * whole.size
+        dense, rows = (whole[:0], cpu.by_rows(whole)) if sparse else (whole, cpu.by_rows(whole[:0]))
         source = np.arange(n) if self.source is None else np.asarray(self.source, dtype=np.int64)
         mixing = np.empty((0, 0)) if self.mixing is None else np.ascontiguousarray(self.mixing)
-        values = np.ascontiguousarray(rows.data, dtype=np.float64)
-        return dense, values, rows.indptr.astype(np.uint64), rows.indices.astype(np.uint32), mixing, source
+        return dense, *rows, mixing, source
 
 
 def run(

@@ -65,7 +65,7 @@ def test_euler_networks_say_whether_they_are_stable(gamma):
     assert abs(float(model.largest_modulus()[0]) - float(torch.linalg.eigvals(J).abs().max())) < 1e-10
     model.W_in.zero_()
     start = 1e-9 * torch.randn(1, 1, 41, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    end = model.free_run(start, 5_000, None)[0, 0, -1, 1:]
+    end = model.free_runner()(start, 5_000, None)[0, 0, -1, 1:]
     assert bool(end.norm() < start[0, 0, 1:].norm()) == bool(model.is_stable()[0])
 
 

@@ -118,7 +118,7 @@ class Fit:
         if self.average:
             dr.average(model)                                                   # a model that has no average is told before the fit, not after
         if solved:
-            ridge = self.ridge if len(self.ridge) > 1 else self.ridge[0]
+            ridge = self.ridge[0] if len(self.ridge) == 1 else self.ridge
             run = dr.fit(
                 model, training, validation=validation, out=self.out, progress=self.progress, standardise=self.standardise, ridge=ridge, washout=self.washout
             )

@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from dynrnn.analysis import bifurcations, code_entropies, cycles, fixed_points, lyapunov_spectrum, symbolic_code, transition_graph, write_graphml
 from dynrnn.analysis.piecewise.canonical import ANALYSED
+from dynrnn.analysis.smooth.system import needs_smooth_route
 from dynrnn.errors import FileFormatError, check_int
 from dynrnn.models import generate
 from dynrnn.models.storage import load
@@ -19,6 +20,7 @@ from dynrnn.results.store import write_group
 from dynrnn.training import load_checkpoints
 
 MOST_EXPONENTS = 64
+LARGE, FEW_STARTS = 100, 64     # units of a smooth model from which fixed points are sought from fewer starts, and cycles not at all
 
 
 def analyze(
@@ -39,6 +41,9 @@ def analyze(
     under these names is replaced, each group when it is done.
     The functions of the same names in ``dynrnn.analysis`` say what the variables are, what is complete, and what it costs.
 
+    Models of smooth units (reservoirs) have no regions, hence no symbolic code, entropies or graphs; those of more than 100 units get fixed points from 64
+    starts a fit, and no cycles: call ``analysis.smooth_fixed_points`` and ``smooth_cycles`` for more, which cost O(M^3) a start and iteration.
+
     A fit whose parameters are not finite has empty rows and no graph. One whose free run diverges has its fixed points and cycles, a code up to there
     whose status says so ("analysed until the orbit diverged", or "orbit not finite" where nothing is left of it), and no graph.
     FileFormatError if the folder holds no run with a model.
@@ -50,6 +55,8 @@ def analyze(
     if not (folder.checkpoints / name).is_dir():
         raise FileFormatError(f"{folder.checkpoints / name} is not there: the fit has not ended, or was made without a model. Wait for it, or fit again.")
     model = load(folder.checkpoints / name)
+    smooth = needs_smooth_route(model)
+    large = smooth and model.latent_dim > LARGE
     out: dict[str, xr.Dataset] = {}
     orbit = xr.Dataset()
 
@@ -65,6 +72,8 @@ def analyze(
         return step
 
     def periodic() -> xr.Dataset:
+        if smooth:
+            return cycles(model, max_period, random_state=random_state)
         stretch = orbit.latent.isel(time=slice(1_000))
         return cycles(model, max_period, orbits=stretch, random_state=random_state)
 
@@ -82,15 +91,22 @@ def analyze(
     def exponents() -> xr.Dataset:
         return lyapunov_spectrum(model, min(model.latent_dim, MOST_EXPONENTS), max(10, n_steps // 4), random_state=random_state)
 
+    def found_points() -> xr.Dataset:
+        if smooth:
+            return fixed_points(model, n_starts=FEW_STARTS if large else None, random_state=random_state)
+        return fixed_points(model, n_virtual=n_virtual, random_state=random_state)
+
     steps: dict[str, Callable[[], Any]] = {
         "exponents": keep("lyapunov_spectrum", exponents),
-        "fixed points": keep("fixed_points", lambda: fixed_points(model, n_virtual=n_virtual, random_state=random_state)),
+        "fixed points": keep("fixed_points", found_points),
         "free run": free_run,
         "cycles": keep("cycles", periodic),
         "symbolic code": keep("symbolic_code", lambda: symbolic_code(model, orbit)),
         "entropies": keep("code_entropies", lambda: code_entropies(out["symbolic_code"])),
         "graphs": graphs,
     }
+    for what in (*(["symbolic code", "entropies", "graphs"] if smooth else []), *(["cycles"] if large else [])):
+        del steps[what]
     if folder.config.get("checkpoint_every"):
         steps["bifurcations"] = keep("bifurcations", over_training)
     with tqdm(total=len(steps), disable=not progress, unit="step") as bar:

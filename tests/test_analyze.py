@@ -91,3 +91,14 @@ def test_a_training_with_checkpoints_gets_a_table_of_bifurcations(tmp_path):
     for k in range(2):                                                              # what is there at the end is what the fixed points of the model are
         alive = table.n_objects[k] - int(np.isfinite(table.died[k]).sum())
         assert alive == found["fixed_points"].n_fixed_points[k]
+
+
+def test_a_reservoir_has_no_regions_but_the_rest(tmp_path):
+    """Its free run follows the sine that it was solved on, so that its largest exponent is near zero; the report shows what there is."""
+    x = np.stack([np.sin(0.3 * np.arange(600)), np.cos(0.3 * np.arange(600))], 1)
+    dr.fit(dr.ESN(2, 6, density=0.8, bias_scaling=0.5, n_fits=2, random_state=0), x, out=tmp_path / "esn", progress=False)
+    found = dr.analyze(tmp_path / "esn", max_period=1, n_steps=400, progress=False)
+    assert set(found) == {"lyapunov_spectrum", "fixed_points", "cycles"}
+    assert found["lyapunov_spectrum"].sizes["exponent"] == 8
+    assert "Kaplan-Yorke" in dr.analysis.summary(found)
+    assert dr.report(tmp_path / "esn").stat().st_size > 10_000

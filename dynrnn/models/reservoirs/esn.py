@@ -26,6 +26,7 @@ class ESN(Reservoir):
     Inputs are standardised by ``fit``, so that scalings are in standard deviations of the channels. Solved by ``dr.fit(model, recording, ridge=1e-6)``.
     Drawing is O(n^3) at most; a step O(values of W + n N).
 
+    >>> import torch
     >>> model = ESN(observed_dim=3, reservoir_dim=300, spectral_radius=0.9, leak=0.3, random_state=0)
     >>> model.parameters_per_fit, round(float(abs(torch.linalg.eigvals(model.W[0])).max()), 6)
     (903, 0.9)

@@ -16,15 +16,15 @@ from dynrnn.analysis.contraction.sector import _of_additive, sectors_of
 from dynrnn.results import read_results, write_results
 from dynrnn_kernels.additive import AdditiveMap, jacobian, step
 from tests.analysis.contraction.nets import GLOBAL, TIERS, length, random_net, scattered, shrunk
-from tests.models.families import FAMILIES
+from tests.models.families import DESCENDED
 
 solver = pytest.mark.skipif(not programs.have_solver(), reason="cvxpy is not installed")
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", DESCENDED)
 def test_every_jacobian_of_a_model_lies_within_its_slopes(family):
     """J - centre has entries of at most |W1| |W2| / 2; where W1 and W2 determine the slopes, they lie in [0, 1]."""
-    model = FAMILIES[family](random_state=3, input_dim=2)
+    model = DESCENDED[family](random_state=3, input_dim=2)
     one = sectors_of(model).fits[0]
     rng = np.random.default_rng(0)
     z = torch.tensor(3 * rng.standard_normal((1, 3000, model.latent_dim)))
@@ -97,10 +97,10 @@ def test_stable_regions_whose_product_expands_are_refused(tier, monkeypatch):
 
 
 @pytest.mark.parametrize("tier", GLOBAL)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", DESCENDED)
 def test_pairs_come_together_at_the_proven_rate(family, tier):
     """Along random inputs distances in the metric shrink by the rate in every step, up to the steps' own rounding."""
-    model = shrunk(FAMILIES[family](random_state=1, input_dim=2), 0.08)
+    model = shrunk(DESCENDED[family](random_state=1, input_dim=2), 0.08)
     with torch.no_grad():
         model.A.mul_(0.8)
     found = contraction_certificate(model, tier)

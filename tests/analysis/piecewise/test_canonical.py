@@ -7,12 +7,12 @@ import torch
 import dynrnn as dr
 from dynrnn.analysis.piecewise.canonical import NOT_FINITE, canonical
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
-from tests.models.families import FAMILIES
+from tests.models.families import DESCENDED
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", DESCENDED)
 def test_steps_and_jacobians_are_the_models(family):
-    model = FAMILIES[family](random_state=0)
+    model = DESCENDED[family](random_state=0)
     z = torch.tensor(np.random.default_rng(0).standard_normal((model.n_fits, 50, model.latent_dim)) * 2)
     u = None if model.input_dim == 0 else torch.zeros(model.n_fits, 50, model.input_dim, dtype=torch.float64) + 0.3
     maps = canonical(model, None if u is None else np.full(model.input_dim, 0.3))

@@ -49,7 +49,7 @@ def memory_capacity(
     first_test = K + (n_steps - K) * 4 // 5
     memory = np.empty((model.n_fits, K))
     for f, number in enumerate(model.fit_number.tolist()):
-        u = stream(check_random_state(random_state), "initial state", number).uniform(-amplitude, amplitude, n_steps)
+        u = stream(check_random_state(random_state), "inputs", number).uniform(-amplitude, amplitude, n_steps)
         _, h, _ = run(model.weights(f), np.concatenate([u[:1], np.zeros(n)]), n_steps, u[1:, None])     # row t is the state after u[t]
         past = np.lib.stride_tricks.sliding_window_view(u, K + 1)[:, K - 1 :: -1][: n_steps - K]        # row t - K: u[t - 1], ..., u[t - K]
         train, test = slice(K, first_test), slice(first_test, None)

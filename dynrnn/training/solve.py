@@ -12,13 +12,15 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from dynrnn.analysis.reconstruction.forecasts import choose_starts, truth_after
 from dynrnn.errors import RecordingError
+from dynrnn.models.generation import forecast
 from dynrnn.models.reservoirs import Reservoir
 from dynrnn.models.reservoirs.ridge import Solution, SumsOfProducts, TriangularFactor, exact_enough
 from dynrnn_kernels.reservoir import Weights, run
 
 PIECE = 1_024           # steps driven at a time
-HORIZON, STARTS = 50, 64  # steps and starts of the forecasts that choose among penalties
+HORIZON, STARTS, LOST = 50, 64, 4.0   # steps and starts of the forecasts that choose among penalties; the error that one counts at most
 
 
 @dataclass
@@ -39,21 +41,19 @@ def solve(model: Reservoir, recording: xr.Dataset, validation: xr.Dataset | None
     O(samples (values of W + n^2) + n^3) a fit; memory O(n^2 + PIECE n).
     """
     began, F, R = time.perf_counter(), model.n_fits, ridges.shape[1]
-    trials, held_out = standardised(model, recording), None if validation is None else standardised(model, validation)
-    if not any(len(x) - 1 > washout for x, _ in trials):
-        longest = max(len(x) for x, _ in trials)
-        raise RecordingError(f"washout = {washout} leaves nothing to learn from: the longest trial has {longest} samples. Shorten washout.")
-    training, validated, chosen = np.full((F, R), np.nan), np.full((F, R), np.nan), np.zeros(F, np.int64)
+    trials = standardised(model, recording)
+    training, validated = np.full((F, R), np.nan), np.full((F, R), np.nan)
+    solutions: list[Solution] = []
     for f in tqdm(range(F), desc="solving", unit="fit", disable=not progress or F == 1):
         found, (L, start) = _solve_fit(model, f, trials, ridges[f], washout)
         model.L[f], model.h_start[f], training[f] = torch.tensor(L.T), torch.tensor(start), found.residual
-        for r in reversed(range(R)):
-            _take(model, f, found, r)
-            if held_out is not None and R > 1:
-                validated[f, r] = _forecast_error(model, f, held_out, washout)
-        if held_out is not None and R > 1:
-            chosen[f] = int(np.argmin(validated[f]))
-        _take(model, f, found, int(chosen[f]))
+        solutions.append(found)
+    if validation is not None:
+        for r in range(R):
+            _take(model, solutions, np.full(F, r))
+            validated[:, r] = _forecast_errors(model, validation, washout)
+    chosen = np.zeros(F, np.int64) if validation is None else validated.argmin(1)
+    _take(model, solutions, chosen)
     return Solved(ridges, training, validated, chosen, time.perf_counter() - began)
 
 
@@ -65,8 +65,10 @@ def standardised(model: Reservoir, recording: xr.Dataset) -> list[tuple[np.ndarr
     return [(x[k, :n], None if u is None else u[k, :n]) for k, n in enumerate(recording.n_time.values.tolist())]
 
 
-def _take(model: Reservoir, fit: int, found: Solution, r: int) -> None:
-    model.W_out[fit], model.b_out[fit] = torch.tensor(found.W[r].T), torch.tensor(found.b[r])
+def _take(model: Reservoir, solutions: list[Solution], which: np.ndarray) -> None:
+    """The readouts of one penalty of each fit."""
+    for f, (found, r) in enumerate(zip(solutions, which.tolist(), strict=True)):
+        model.W_out[f], model.b_out[f] = torch.tensor(found.W[r].T), torch.tensor(found.b[r])
 
 
 def _solve_fit(model: Reservoir, fit: int, trials: list, ridges: np.ndarray, washout: int) -> tuple[Solution, tuple[np.ndarray, np.ndarray]]:
@@ -115,24 +117,11 @@ def _add(sums: SumsOfProducts | TriangularFactor, start: SumsOfProducts, X: np.n
     start.add(Y, X)
 
 
-def _forecast_error(model: Reservoir, fit: int, trials: list, washout: int) -> float:
-    """Mean squared error of free forecasts of HORIZON steps, at most 4 each (twice that of a forecast by the mean is lost), from starts after the washout."""
-    weights, errors = model.weights(fit), []
-    prepared = weights.prepared()
-    for x, u in trials:
-        last = len(x) - 1 - HORIZON
-        if last <= washout:
-            continue
-        starts = np.unique(np.linspace(washout, last, -(-STARTS // len(trials))).astype(int))
-        state, now = np.concatenate([np.nan_to_num(x[0]), np.zeros(model.reservoir_dim)]), 0
-        for begin in starts.tolist():
-            if begin > now:
-                _, _, state = run(weights, state, begin - now, x[now + 1 : begin + 1], None if u is None else u[now + 1 : begin + 1], prepared=prepared)
-                now = begin
-            ahead, _, _ = run(weights, state, HORIZON, None, None if u is None else u[now + 1 : now + 1 + HORIZON], prepared=prepared)
-            truth = x[now + 1 : now + 1 + HORIZON]
-            error = np.where(np.isfinite(ahead), np.minimum((ahead - truth) ** 2, 4.0), 4.0)
-            errors.append(error[~np.isnan(truth)])
-    if not errors:
-        raise RecordingError(f"no trial of the validation recording is longer than washout + {HORIZON} = {washout + HORIZON} samples.")
-    return float(np.mean(np.concatenate(errors)))
+def _forecast_errors(model: Reservoir, validation: xr.Dataset, washout: int) -> np.ndarray:
+    """Mean squared error of each fit's free forecasts of HORIZON steps, in variances of the channel, at most 4 each: twice that of an independent draw."""
+    trials = [x[:n] for x, n in zip(validation.observed.values, validation.n_time.values, strict=True)]
+    starts = choose_starts(trials, HORIZON, STARTS, first=washout)
+    ahead = forecast(model, validation, starts.where, HORIZON).values
+    errors = ((ahead - truth_after(trials, starts)) / model.data_scale.numpy()[:, None, None]) ** 2
+    lost = ~np.isfinite(ahead)
+    return np.nanmean(np.where(lost, LOST, np.minimum(errors, LOST)), (1, 2, 3))

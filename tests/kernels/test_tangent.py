@@ -68,6 +68,19 @@ def test_growth_beyond_the_range_of_numbers(factors, n):
     np.testing.assert_allclose(got.widest[0], logs[0] - logs[2], rtol=1e-14)
 
 
+def test_a_sparse_A_is_not_read_as_a_whole_matrix():
+    """A map large enough that compiled code keeps A as its few numbers: every vector goes through it as it is stored."""
+    g, M = torch.Generator().manual_seed(0), 24
+    places = torch.randperm(M * M, generator=g)[:60].sort().values
+    A = Sparse(0.2 * torch.randn(1, 60, generator=g, dtype=torch.float64), places // M, places % M, M, M)
+    W1, W2 = (0.3 * torch.randn(1, *shape, generator=g, dtype=torch.float64) for shape in ((M, 9), (9, M)))
+    map = AdditiveMap(a=None, A=A, W1=W1, W2=W2, h1=torch.zeros(1, M).double(), phi="tanh")
+    z, Q = torch.randn(1, 9, M, generator=g, dtype=torch.float64), random_frames((1, 9, 14, M), np.random.default_rng(0))
+    got, want = carry(map, z, Q, 6, 1), carry(map, z, Q, 6, 1, backend="reference")
+    torch.testing.assert_close(got.z, want.z, rtol=1e-12, atol=1e-12)
+    assert ((got.log_r - want.log_r).abs() <= 1e-12 * torch.exp(want.widest)[..., None]).all()       # as above, for the sums of a step
+
+
 def test_growth_is_that_of_the_product_of_jacobians():
     """The frame's volume grows as |det| of the product, and its first vector as the product's image of it."""
     map, z, Q, _ = drawn(5, "tanh", "dense", 0, M=4, k=4, T=6)

@@ -27,7 +27,8 @@ def lyapunov_spectrum(
     Parameters
     ----------
     system: a model or run, a ``PiecewiseLinearMap``, its arrays ``(A, W1, W2, h1, h2)`` or a list of maps; a known flow (``dim``, ``field(z)``, ``dt``), which
-        becomes a map by Runge-Kutta steps; or a callable on tensors (..., dim) with its ``dim``, differentiable in torch.
+        becomes a map by Runge-Kutta steps, with its derivative by ``tangent(z, q)`` = Df(z) q where it has one; or a callable on tensors
+        (..., dim) with its ``dim``, differentiable in torch.
     n_exponents: the largest so many; all M by default.
     n_steps: steps of *each* segment, so that n_segments * n_steps are measured. n_segments: at least 2; multiples of 8 use the processor best.
     random_state: of random starts, frames and resamples.

@@ -128,7 +128,7 @@ class Reservoir(AdditiveModel):
         return self.orthogonal if self.branch_kind == "random" else self.branch_kind
 
     def _own_config(self) -> dict[str, Any]:
-        return {"reservoir_dim": self.reservoir_dim, "topology": "sparse" if self.topology == "given" else self.topology, "rescaling": self.rescaling}
+        return {"reservoir_dim": self.reservoir_dim, "topology": self.topology, "rescaling": self.rescaling}
 
     def config(self) -> dict[str, Any]:
         return {k: v for k, v in super().config().items() if k not in ("latent_dim", "observation", "decoder_bias")}

@@ -12,7 +12,7 @@ from dynrnn.models.reservoirs.base import Reservoir, Size
 
 
 class EulerStateNetwork(Reservoir):
-    """Euler state network (Gallicchio 2024, Neurocomputing 579, 127411): forward Euler of a nearly conservative equation.
+    """Euler state network (Gallicchio 2022, arXiv:2203.09382): forward Euler of a nearly conservative equation.
 
         h[t+1] = h[t] + epsilon tanh((W - W' - gamma I) h[t] + W_in x[t] + D u[t+1] + b),      x[t+1] = W_out h[t+1] + b_out
 

@@ -15,7 +15,7 @@ BRANCHES = ("random", "cycle", "identity")
 
 
 class ResidualESN(Reservoir):
-    """Residual echo state network (Ceni and Gallicchio 2025, arXiv:2508.21172); by default ES2N, alpha = 1 - beta (2024, IEEE TNNLS 36, 7555).
+    """Residual echo state network, one layer of arXiv:2508.21172 (2025); by default ES2N, alpha = 1 - beta (Ceni and Gallicchio 2025, IEEE TNNLS 36, 7555).
 
         h[t+1] = alpha O h[t] + beta tanh(W h[t] + W_in x[t] + D u[t+1] + b),      x[t+1] = W_out h[t+1] + b_out
 
@@ -24,8 +24,8 @@ class ResidualESN(Reservoir):
     Parameters beyond those of :class:`ESN`: beta, 0.1 by default; alpha, 1 - beta by default; both may be one per fit. W is dense and uniform, scaled by
     the circular law, as published; ``topology`` and ``rescaling`` as in ``ESN``.
 
-    States are forgotten for sure where alpha + beta ||W|| < 1; ``dr.analysis.echo_state_test`` tries. The Jacobian's eigenvalues lie in a ring
-    about the radius alpha of half-width beta ||W||.
+    Along an input states are forgotten for sure where alpha + beta ||W|| < 1. The eigenvalues of dh'/dh lie in a ring about the radius alpha of
+    half-width beta ||W||.
 
     >>> ResidualESN(observed_dim=1, reservoir_dim=100, beta=0.05, random_state=0).alpha.tolist()
     [0.95]

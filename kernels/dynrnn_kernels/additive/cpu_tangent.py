@@ -103,11 +103,13 @@ def tangent_chunk(f, first, flat, lay, z_all, Q_all, pair_all, u, interval, dist
     slope, threshold = basis_of(flat, lay)
     route = route_of(flat, lay, W1, W2, k)
     table, by_units = route == BY_TABLE, route == BY_UNITS
-    A_whole, W2_whole = dense_A(flat, lay).reshape((M, M)), W2.values if route == BY_VECTORS else written_W2(flat, lay)
+    A_whole, W2_whole = np.empty((0, 0), flat.dtype), W2.values
+    if route != BY_VECTORS:                                                     # else A may be stored by its structure, as fewer numbers
+        A_whole, W2_whole = dense_A(flat, lay).reshape((M, M)), written_W2(flat, lay)
     pairs_of_weights = table_of_pairs(W1.values, W2_whole) if table else np.empty((0, H), flat.dtype)
     J, constant = lanes(M * M if table else 0, flat), lanes(M * M if table else 0, flat)
     if table:
-        spread(A_whole.reshape(M * M), constant)
+        spread(A_whole.reshape(A_whole.size), constant)
     W1_turned = W1.values.T.copy() if by_units else np.empty((0, M), flat.dtype)
     scratch = units_scratch(M if by_units else 0, H if by_units else 0, flat)
     frames = lanes((k + ROWS - 1) // ROWS * ROWS * M if by_units else 0, flat)

@@ -134,7 +134,7 @@ def test_a_choice_of_penalties_takes_the_best_on_validation(lorenz):
 
 
 def test_missing_samples_and_inputs():
-    """x' = x + u: what is missing changes nothing that was learned before it, and a reservoir with inputs follows them."""
+    """x' = .9 x + .3 u from 3 % missing samples: 80 units still follow inputs to a twentieth of the signal, and a gap leaves no NaN in the state."""
     g = np.random.default_rng(0)
     u = g.uniform(-1, 1, (3_000, 1))
     x = np.zeros((3_000, 1))

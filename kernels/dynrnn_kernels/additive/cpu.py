@@ -9,11 +9,12 @@ fits. Beside the results a thread holds a block of steps, whose length does not 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from dynrnn_kernels.additive.cpu_cells import force
 from dynrnn_kernels.additive.cpu_steps import block_backward, block_forward, finish_chunk, scratch_size, start_chunk, steps_per_block
 from dynrnn_kernels.additive.tile import ROWS
+from dynrnn_kernels.threads import in_threads
 
 
 @njit(cache=True, nogil=True)
@@ -67,7 +68,7 @@ def take_forcing(target, weight, rows, first, count, begin, targets, weights):
             x[i] = zero
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def forward_chunk(item, flat, lay, z0, target, weight, u, rows, out):
     f, first, count, T = rows_of(item, rows)
     M, kind, block = out.shape[2], out.dtype, steps_per_block(lay.H)
@@ -99,7 +100,7 @@ def states_before(z0, out, rows, first, count, begin, z):
                 z[t, m, r] = z0[row, m] if at == 0 else (out[start + at - 1, m] if at <= length else zero)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def backward_chunk(item, flat, lay, z0, target, weight, u, rows, out, gout, gz0, gtarget, gu, partial):
     f, first, count, T = rows_of(item, rows)
     M, kind, block = out.shape[2], out.dtype, steps_per_block(lay.H)
@@ -131,27 +132,28 @@ def backward_chunk(item, flat, lay, z0, target, weight, u, rows, out, gout, gz0,
             gz0[f, first + r, m] = scratch.lam[m, r]
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def forward(flat, lay, z0, target, weight, u, rows, out):
-    """All fits and sequences, packed: flat [F, size], z0 [F, B, M], target and out [F, N, M], weight [F, 1 or N, 1 or M], u [F, N, K]; rows [B, 2] are
-    first sample and length.
-
-    Its loop calls one plain function, which compiles faster.
-    """
-    for item in prange(out.shape[0] * ((rows.shape[0] + ROWS - 1) // ROWS)):
+@njit(cache=True, nogil=True)
+def forward_of_thread(thread, n_threads, flat, lay, z0, target, weight, u, rows, out):
+    for item in range(thread, out.shape[0] * ((rows.shape[0] + ROWS - 1) // ROWS), n_threads):
         forward_chunk(item, flat, lay, z0, target, weight, u, rows, out)
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def backward_partials(flat, lay, z0, target, weight, u, rows, out, gout, gz0, gtarget, gu, partials):
-    for item in prange(partials.shape[0]):
+@njit(cache=True, nogil=True)
+def backward_of_thread(thread, n_threads, flat, lay, z0, target, weight, u, rows, out, gout, gz0, gtarget, gu, partials):
+    for item in range(thread, partials.shape[0], n_threads):
         backward_chunk(item, flat, lay, z0, target, weight, u, rows, out, gout, gz0, gtarget, gu, partials[item])
+
+
+def forward(flat, lay, z0, target, weight, u, rows, out):
+    """All fits and sequences, packed: flat [F, size], z0 [F, B, M], target and out [F, N, M], weight [F, 1 or N, 1 or M], u [F, N, K]; rows [B, 2] are
+    first sample and length."""
+    in_threads(forward_of_thread, len(flat) * -(-rows.shape[0] // ROWS), flat, lay, z0, target, weight, u, rows, out)
 
 
 def backward(flat, lay, z0, target, weight, u, rows, out, gout, gz0, gtarget, gu, grad):
     """Reverse of ``forward``: fills gz0 [F, B, M], gtarget [F, N, M] unless it is empty, gu [F, N, K] and grad [F, size]; chunks are added in their order."""
     per_fit = -(-rows.shape[0] // ROWS)
     partials = np.zeros((len(flat) * per_fit, lay.size), out.dtype)
-    backward_partials(flat, lay, z0, target, weight, u, rows, out, gout, gz0, gtarget, gu, partials)
+    in_threads(backward_of_thread, len(partials), flat, lay, z0, target, weight, u, rows, out, gout, gz0, gtarget, gu, partials)
     for c in range(per_fit):
         grad += partials[c::per_fit]

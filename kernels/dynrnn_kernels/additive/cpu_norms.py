@@ -8,10 +8,8 @@ Memory is O(M^2 + M H) a thread.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
-from numba import get_num_threads, njit
+from numba import njit
 
 from dynrnn_kernels.additive.cpu_cells import (
     BASIS,
@@ -34,6 +32,7 @@ from dynrnn_kernels.additive.cpu_steps import hidden_drive
 from dynrnn_kernels.additive.lanes import spread_rows
 from dynrnn_kernels.additive.pattern import DENSE
 from dynrnn_kernels.additive.tile import ROWS, product
+from dynrnn_kernels.threads import in_threads
 
 BLOCK = 128     # states a work item; a multiple of ROWS
 LINE = 64       # bytes of a cache line; vectors that straddle two cost a third more
@@ -139,7 +138,7 @@ def jacobians(flat, lay, W2, d, base, at, chosen, left, right, change, weighted,
         product(units, factors, J[m * M : (m + 1) * M])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def norms_block(item, flats, lay, states, u, given, out):
     """Norms at the states of one block; where ``given`` [F, R, H] is not empty it has the slopes, and states are not looked at."""
     per_fit = (out.shape[1] + BLOCK - 1) // BLOCK
@@ -229,16 +228,3 @@ def mean_slopes_of_thread(thread, n_threads, flats, lay, states, u, out):
 def mean_slopes(flats, lay, states, u, out):
     """out [F, B, H] = the mean of phi' over the states [F, B, T, M] of each sequence."""
     in_threads(mean_slopes_of_thread, out.shape[0] * out.shape[1], flats, lay, states, u, out)
-
-
-def in_threads(function, n_items, *arguments):
-    """Plain threads: the compiled code holds no GIL, and a parallel region would compile all of it several times over."""
-    n = max(1, min(get_num_threads(), n_items))
-    if n == 1:
-        function(0, 1, *arguments)
-        return
-    with ThreadPoolExecutor(n - 1) as pool:
-        jobs = [pool.submit(function, k, n, *arguments) for k in range(1, n)]
-        function(0, n, *arguments)
-        for job in jobs:
-            job.result()

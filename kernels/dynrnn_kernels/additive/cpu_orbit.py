@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from dynrnn_kernels.additive.cpu_norms import in_threads
 from dynrnn_kernels.additive.map import PHI_KINDS, W2_KINDS
+from dynrnn_kernels.threads import in_threads
 
 RELU, CLIPPED, IDENTITY = (PHI_KINDS.index(name) for name in ("relu", "clipped", "identity"))
 DENSE, CENTRING = W2_KINDS.index("dense"), W2_KINDS.index("centring")

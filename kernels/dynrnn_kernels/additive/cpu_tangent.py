@@ -16,12 +16,13 @@ from numba import njit
 from dynrnn_kernels.additive.cpu_cells import CLIPPED, RELU, W2_CENTRING, W2_DENSE, activate, add_scaled, add_to, basis_of, matrix, spread, unit_slopes
 from dynrnn_kernels.additive.cpu_frames import orthonormalise, put_away
 from dynrnn_kernels.additive.cpu_matrices import multiply, stored
-from dynrnn_kernels.additive.cpu_norms import dense_A, in_threads, lanes, written_W2
+from dynrnn_kernels.additive.cpu_norms import dense_A, lanes, written_W2
 from dynrnn_kernels.additive.cpu_steps import OF_A, OF_W1, OF_W2, hidden_drive
 from dynrnn_kernels.additive.cpu_units import by_coordinate, by_lane, move_by_units, units_scratch
 from dynrnn_kernels.additive.lanes import dots
 from dynrnn_kernels.additive.pattern import DENSE, UNROLLED
 from dynrnn_kernels.additive.tile import ROWS, product
+from dynrnn_kernels.threads import in_threads
 
 TABLE = 8_192       # numbers of the table at most, which should stay in the cache next to the core
 BY_VECTORS, BY_TABLE, BY_UNITS = range(3)
@@ -92,7 +93,7 @@ def renew_pair(z, other, Q, distance, growth):
             other[m, r] = z[m, r] + (back * (other[m, r] - z[m, r]) + along * Q[m, r])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def tangent_chunk(f, first, flat, lay, z_all, Q_all, pair_all, u, interval, distance, log_r, log_pair, widest, failed, path):
     """``tangent_of_thread`` for ROWS segments of one fit, from ``first`` on; lanes past the last repeat the first."""
     M, H, K = lay.M, lay.H, lay.K

@@ -6,14 +6,14 @@ order of their chunks either way, so the bits do not depend on the number of thr
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import get_num_threads, njit
 
 from dynrnn_kernels.additive.tile import ROWS
 from dynrnn_kernels.radam.cpu import radam_step
+from dynrnn_kernels.threads import in_threads, meet
 from dynrnn_kernels.update.cpu_chunk import chunk_gradient, chunk_numbers
 from dynrnn_kernels.update.cpu_loss import condition_penalty
 from dynrnn_kernels.update.cpu_windows import pseudo_inverse
@@ -145,62 +145,38 @@ def finish(lay, problem, state, draws, i, f, buffers, loss, norm):
 
 
 @njit(cache=True, nogil=True)
-def fits_of_thread(thread, n_threads, lay, problem, state, draws, T, buffers, loss, norm):
-    """All updates of every n_threads-th fit."""
-    for f in range(thread, state.theta.shape[0], n_threads):
-        for i in range(draws.windows.shape[0]):
+def updates_of_thread(thread, n_threads, lay, problem, state, draws, T, buffers, loss, norm, meeting):
+    """All updates of every n_threads-th fit; with fewer fits than threads every n_threads-th chunk of each update, which the first thread begins and ends."""
+    F, chunks = buffers.losses.shape
+    n_updates = draws.windows.shape[0]
+    if n_threads <= F:
+        for f in range(thread, F, n_threads):
+            for i in range(n_updates):
+                if state.active[f]:
+                    begin(lay, problem, state, f, buffers)
+                    for c in range(chunks):
+                        partial_gradient(lay, problem, state, draws, i, f, c, T, buffers, thread)
+                    finish(lay, problem, state, draws, i, f, buffers, loss, norm)
+        return
+    for i in range(n_updates):
+        for f in range(F if thread == 0 else 0):
             if state.active[f]:
                 begin(lay, problem, state, f, buffers)
-                for c in range(buffers.losses.shape[1]):
-                    partial_gradient(lay, problem, state, draws, i, f, c, T, buffers, thread)
+        meet(meeting, n_threads)
+        for item in range(thread, F * chunks, n_threads):
+            f, c = item // chunks, item % chunks
+            if state.active[f]:
+                partial_gradient(lay, problem, state, draws, i, f, c, T, buffers, thread)
+        meet(meeting, n_threads)
+        for f in range(F if thread == 0 else 0):
+            if state.active[f]:
                 finish(lay, problem, state, draws, i, f, buffers, loss, norm)
-
-
-@njit(cache=True, nogil=True)
-def chunks_of_thread(thread, n_threads, lay, problem, state, draws, i, T, buffers):
-    """Partial gradients of every n_threads-th chunk in update i."""
-    F, chunks = buffers.losses.shape
-    for item in range(thread, F * chunks, n_threads):
-        f, c = item // chunks, item % chunks
-        if state.active[f]:
-            partial_gradient(lay, problem, state, draws, i, f, c, T, buffers, thread)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def begin_all(lay, problem, state, buffers):
-    for f in range(state.theta.shape[0]):
-        if state.active[f]:
-            begin(lay, problem, state, f, buffers)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def finish_all(lay, problem, state, draws, i, buffers, loss, norm):
-    for f in range(state.theta.shape[0]):
-        if state.active[f]:
-            finish(lay, problem, state, draws, i, f, buffers, loss, norm)
-
-
-@njit(cache=True, nogil=True, parallel=True)
-def run_chunks(n_threads, lay, problem, state, draws, T, buffers, loss, norm):
-    """Threads share out the chunks of each update."""
-    for i in range(draws.windows.shape[0]):
-        begin_all(lay, problem, state, buffers)
-        for thread in prange(n_threads):
-            chunks_of_thread(thread, n_threads, lay, problem, state, draws, i, T, buffers)
-        finish_all(lay, problem, state, draws, i, buffers, loss, norm)
 
 
 def run_updates(lay, problem, state, draws, T, loss, norm):
     """n updates of every active fit, in place; loss and norm [n, F] get each update's value, NaN for a stopped fit. See problem.py for the arguments."""
     F, B = draws.windows.shape[1:3]
-    n_threads = get_num_threads()
+    n_threads = min(get_num_threads(), F * -(-B // ROWS))                       # as many as share the work
     loss[:], norm[:] = np.nan, np.nan
     buffers = make_buffers(lay, problem, state, B, T, n_threads)
-    if n_threads > F and B > ROWS:
-        run_chunks(n_threads, lay, problem, state, draws, T, buffers, loss, norm)
-        return
-    # plain threads: the compiled code holds no GIL, and a parallel region would compile all of it several times over
-    with ThreadPoolExecutor(n_threads) as pool:
-        jobs = [pool.submit(fits_of_thread, k, n_threads, lay, problem, state, draws, T, buffers, loss, norm) for k in range(n_threads)]
-        for job in jobs:
-            job.result()
+    in_threads(updates_of_thread, n_threads, lay, problem, state, draws, T, buffers, loss, norm, np.zeros(2, np.int64))

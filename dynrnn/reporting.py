@@ -269,8 +269,11 @@ def _figures(tree: xr.DataTree) -> list[str]:
         ("Attractor", plot.plot_attractor, ("observed_data", "generated"), "Data and the model's free run within the same limits."),
         ("Power spectra", plot.plot_spectra, ("observed_data", "generated"), "Smoothed spectra of the data and of every fit's free run."),
         ("Time series", plot.plot_timeseries, ("observed_data", "generated"), "A free run need not follow the data in time."),
-        ("Training", plot.plot_training, ("training",), "Loss, forcing and gradient norm of all fits."),
     ]
+    if "training" in tree.children and "ridge" in tree["training"]:
+        wanted.append(("Penalties", plot.plot_penalties, ("training",), "Errors of the solved readouts, in variances; filled: what each fit took."))
+    else:
+        wanted.append(("Training", plot.plot_training, ("training",), "Loss, forcing and gradient norm of all fits."))
     return _drawn(tree, wanted)
 
 

@@ -3,8 +3,9 @@
 from dynrnn.plot.attractor import plot_attractor
 from dynrnn.plot.basins import plot_basins
 from dynrnn.plot.objects import plot_bifurcations
+from dynrnn.plot.penalties import plot_penalties
 from dynrnn.plot.spectra import plot_spectra
 from dynrnn.plot.timeseries import plot_timeseries
 from dynrnn.plot.training import plot_training
 
-__all__ = ["plot_attractor", "plot_basins", "plot_bifurcations", "plot_spectra", "plot_timeseries", "plot_training"]
+__all__ = ["plot_attractor", "plot_basins", "plot_bifurcations", "plot_penalties", "plot_spectra", "plot_timeseries", "plot_training"]

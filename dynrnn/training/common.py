@@ -38,7 +38,8 @@ def store(run: Run, folder: RunFolder, recording: xr.Dataset, random_state: int)
         save(run.best, folder.checkpoints / "best")
     training = run.history.assign(status=run.status, refused=run.refused)
     tree = xr.DataTree.from_dict({"/observed_data": recording, "/training": training})
-    tree.attrs = stamp(run.config, random_state=random_state, data_fingerprint=data_fingerprint(recording))
+    dtype = str(next(run.last.parameters()).dtype).removeprefix("torch.")
+    tree.attrs = stamp(run.config, random_state=random_state, dtype=dtype, data_fingerprint=data_fingerprint(recording))
     write_results(folder.results, tree)
     run.path = folder.path
 

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from dynrnn.errors import DynrnnError, FileFormatError
-from dynrnn.plot import plot_attractor, plot_bifurcations, plot_spectra, plot_timeseries, plot_training
+from dynrnn.plot import plot_attractor, plot_bifurcations, plot_penalties, plot_spectra, plot_timeseries, plot_training
 from dynrnn.plot._orbits import take_orbits
 from dynrnn.plot.attractor import principal_basis
 from dynrnn.plot.spectra import spectrum
@@ -167,8 +167,34 @@ def test_training_shows_every_fit_their_median_and_where_one_stopped():
     assert "means over 3" in gradient.get_xlabel()
 
 
+def penalties(n_fits: int, n_ridges: int, validated: bool) -> xr.Dataset:
+    errors = np.linspace(1e-3, 1.0, n_fits * n_ridges).reshape(n_fits, n_ridges)
+    of_ridge = ("fit", "penalty")
+    return xr.Dataset(
+        {
+            "ridge": (of_ridge, np.tile(10.0 ** -np.arange(2, 2 + n_ridges), (n_fits, 1))), "training_error": (of_ridge, errors),
+            "validation_error": (of_ridge, errors if validated else np.full_like(errors, np.nan)), "chosen": ("fit", np.arange(n_fits) % n_ridges),
+        },
+        coords={"fit": np.arange(n_fits)},
+    )
+
+
+def test_penalties_mark_what_each_fit_took():
+    (alone,) = plot_penalties(penalties(1, 1, validated=False)).axes
+    training, validation = plot_penalties(penalties(3, 2, validated=True)).axes
+    for axes, n in ((alone, 1), (training, 3), (validation, 3)):
+        (taken,) = (line for line in axes.lines if line.get_label() == "taken")
+        assert len(taken.get_ydata()) == n
+        low, high = axes.get_ylim()
+        assert all(((low < y) & (y < high)).all() for y in (line.get_ydata() for line in axes.lines))
+    np.testing.assert_allclose(taken.get_ydata(), np.linspace(1e-3, 1, 6)[[0, 3, 4]])              # penalties 0, 1, 0 of fits 0, 1, 2
+    with pytest.raises(FileFormatError, match="no penalties"):
+        plot_penalties(history())
+
+
 def test_nothing_is_cut_off_and_no_panel_is_empty():
     figures = [plot(results(n)) for plot in PLOTS for n in (1, 3, 8)] + [plot_training(history())]
+    figures += [plot_penalties(penalties(*sizes, validated=True)) for sizes in ((1, 1), (4, 2))]
     for figure in figures:
         figure.draw_without_rendering()
         outer = figure.bbox

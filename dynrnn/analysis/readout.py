@@ -8,14 +8,14 @@ import numpy as np
 import torch
 import xarray as xr
 
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.base import Model
 from dynrnn.models.generation import observed_axis
 
 
 def with_observed(out: xr.Dataset, system: Any) -> xr.Dataset:
     """``out``, with its ``location`` (fit, ..., latent) as the ``observed`` variable in the recording's units; as it is if ``system`` is no model or run."""
     model = getattr(system, "model", system)
-    if not isinstance(model, AdditiveModel):
+    if not isinstance(model, Model):
         return out
     dim, names = observed_axis(model)
     with torch.no_grad():

@@ -1,8 +1,9 @@
 """Models: one file a family, all on the additive map; observation models, free running, ensembles."""
 
+from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.alrnn import ALRNN
 from dynrnn.models.averaging import average
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.base import Model
 from dynrnn.models.dendritic import DendriticPLRNN
 from dynrnn.models.ensemble import concat_models, select_model
 from dynrnn.models.generation import forecast, generate, warmup
@@ -20,6 +21,7 @@ __all__ = [
     "AdditiveModel",
     "DendriticPLRNN",
     "EulerStateNetwork",
+    "Model",
     "Reservoir",
     "ResidualESN",
     "ShallowPLRNN",

@@ -8,14 +8,14 @@ import torch
 
 from dynrnn.errors import ArgumentError, check_int
 from dynrnn.models.alrnn import ALRNN
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.base import Model
 from dynrnn.models.ensemble import model_with
 from dynrnn.models.plrnn import PLRNN
 from dynrnn.models.shallow import ShallowPLRNN
 from dynrnn.models.unwrap import model_of
 
 
-def average(model: Any, size: int | None = None) -> AdditiveModel:
+def average(model: Any, size: int | None = None) -> Model:
     """Models whose maps are exactly the mean of the maps of ``size`` fits each: ``F(z) = (F_1(z) + ... + F_size(z)) / size``.
 
     Fits agree where the data lie and differ where there are none; there an average extrapolates with less scatter. On Lorenz-63 the

@@ -1,4 +1,4 @@
-"""The base of all models on the additive map: fit axis, observation model, scaling, one step, Jacobian."""
+"""The base of all models: fit axis, observation model, scaling, one step, Jacobian."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dynrnn.errors import ArgumentError, check_int, unknown_name
 from dynrnn.models.initialisation import glorot_uniform, kaiming_normal
 from dynrnn.streams import check_random_state, stream
-from dynrnn_kernels.additive import AdditiveMap, jacobian, step
+from dynrnn_kernels.recurrences import Map, jacobian, step
 
 OBSERVATIONS = ("identity", "affine")
 _BLANK: ContextVar[bool] = ContextVar("blank", default=False)
@@ -35,11 +35,11 @@ def is_blank() -> bool:
     return _BLANK.get()
 
 
-class AdditiveModel(nn.Module):
-    """A model that fills the additive map ``z' = A z + W1 phi(W2 z + h2) + C u + h1``; its families are final subclasses.
+class Model(nn.Module):
+    """A map of latent states that parameters fill, and how states are read out; families are final subclasses, most of ``AdditiveModel``.
 
-    A family states its parameters (``draw``), how they fill the map (``additive_map``), and what its regularisers pull where
-    (``pulled_to``). Every parameter has the fit axis first.
+    A family states its parameters (``draw``), how they fill its map (``map``), and what its regularisers pull where (``pulled_to``). Every
+    parameter has the fit axis first.
 
     Observation models
         ``identity``: x = z[:N]; the other units start from ``L x`` (L is learned), so latent_dim >= observed_dim.
@@ -106,8 +106,8 @@ class AdditiveModel(nn.Module):
         """Initial values of one fit's parameters of the recurrence, by name."""
         raise NotImplementedError
 
-    def additive_map(self) -> AdditiveMap:
-        """The map that the parameters fill at this moment; differentiable."""
+    def map(self) -> Map:
+        """The map of a recurrence of ``dynrnn_kernels`` that the parameters fill at this moment; differentiable."""
         raise NotImplementedError
 
     def config(self) -> dict[str, Any]:
@@ -139,11 +139,11 @@ class AdditiveModel(nn.Module):
 
     def step(self, z: Float[Tensor, "fit B M"], u: Float[Tensor, "fit B K"] | None = None) -> Float[Tensor, "fit B M"]:
         """One step of the latent map for a batch of states of every fit."""
-        return step(self.additive_map().to(z.dtype), z, u)
+        return step(self.map().to(z.dtype), z, u)
 
     def jacobian(self, z: Float[Tensor, "fit B M"], u: Float[Tensor, "fit B K"] | None = None) -> Float[Tensor, "fit B M M"]:
-        """``dF/dz`` at every state, in closed form; at a kink the slope of the left side. Cost O(fit B H M^2)."""
-        return jacobian(self.additive_map().to(z.dtype), z, u)
+        """``dF/dz`` at every state, in closed form; at a kink the slope of the left side. Additive models: O(fit B H M^2)."""
+        return jacobian(self.map().to(z.dtype), z, u)
 
     def readout(self, z: Float[Tensor, "fit *B M"]) -> Float[Tensor, "fit *B N"]:
         """Observation of latent states, in the recording's units."""

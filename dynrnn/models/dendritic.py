@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dynrnn.errors import check_int
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.initialisation import uniform_fan
 from dynrnn.models.plrnn import diagonal_and_rest
 from dynrnn_kernels.additive import AdditiveMap

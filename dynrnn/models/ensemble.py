@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 import torch
 
 from dynrnn.errors import ArgumentError, check_int
-from dynrnn.models.base import AdditiveModel, blank
+from dynrnn.models.base import Model, blank
 
-Model = TypeVar("Model", bound=AdditiveModel)
+AnyModel = TypeVar("AnyModel", bound=Model)
 
 
-def model_with(like: Model, config: dict[str, Any], state: dict[str, torch.Tensor]) -> Model:
+def model_with(like: AnyModel, config: dict[str, Any], state: dict[str, torch.Tensor]) -> AnyModel:
     """A model of the class of ``like`` with these constructor arguments and this state."""
     with blank():
         out = type(like)(**config)
@@ -27,7 +27,7 @@ def model_with(like: Model, config: dict[str, Any], state: dict[str, torch.Tenso
     return out
 
 
-def select_model(model: Model, fit: int | Sequence[int]) -> Model:
+def select_model(model: AnyModel, fit: int | Sequence[int]) -> AnyModel:
     """The model of one fit (or of several), a copy; the fits keep their numbers, so they train as they would in the ensemble."""
     wanted = [fit] if isinstance(fit, int) else list(fit)
     for k in wanted:
@@ -36,7 +36,7 @@ def select_model(model: Model, fit: int | Sequence[int]) -> Model:
     return model_with(model, model.config() | {"n_fits": len(wanted)}, {name: value[index] for name, value in model.state_dict().items()})
 
 
-def concat_models(models: Sequence[Model]) -> Model:
+def concat_models(models: Sequence[AnyModel]) -> AnyModel:
     """One ensemble of all fits of models that agree in family and shape. The fits keep their numbers."""
     if not models:
         raise ArgumentError("concat needs at least one model.")

@@ -14,24 +14,25 @@ from torch import Tensor
 
 from dynrnn.data import as_recording
 from dynrnn.errors import ArgumentError, RecordingError, check_int
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.base import Model
 from dynrnn.models.reservoirs import Reservoir
 from dynrnn.models.unwrap import model_of
 from dynrnn.results.blocks import BlockWriter, open_blocks
 from dynrnn.streams import stream
-from dynrnn_kernels.additive import forced_sequence
+from dynrnn_kernels.additive import AdditiveMap
+from dynrnn_kernels.recurrences import forced_sequence
 
 BLOCK_NUMBERS = 2**20        # latent numbers of one block of steps held in memory at once
 START_BLOCK = 2**21          # numbers of one block of forecasts
 
 
-def observed_axis(model: AdditiveModel) -> tuple[str, list]:
+def observed_axis(model: Model) -> tuple[str, list]:
     """The observed dim's name and labels, as in the recording that the model was trained on."""
     info = model.recording_info
     return info.get("dim", "feature"), list(info.get("names", range(model.observed_dim)))
 
 
-def check_fits(model: AdditiveModel, recording: xr.Dataset) -> None:
+def check_fits(model: Model, recording: xr.Dataset) -> None:
     """RecordingError if the recording's channels or inputs are not as many as the model's."""
     dim = recording.observed.dims[-1]
     n = recording.sizes[dim]
@@ -51,15 +52,15 @@ def check_fits(model: AdditiveModel, recording: xr.Dataset) -> None:
 FreeRun = Callable[[Tensor, int, Tensor | None], Tensor]
 
 
-def free_runner(model: AdditiveModel) -> FreeRun:
+def free_runner(model: Model) -> FreeRun:
     """A function (z [F, B, M], n, u [F, B, n, K]) -> states z[1..n] [F, B, n, M] of a free run, on the map that the parameters fill now."""
     if isinstance(model, Reservoir):
         return model.free_runner()
     device = _device()
     with torch.no_grad():
-        map = model.additive_map().to(torch.float64)
+        map = model.map().to(torch.float64)
         if device.type == "cuda":
-            map = map.written_out()
+            map = map.written_out() if isinstance(map, AdditiveMap) else map
             map = map.with_tensors({name: value.to(device) for name, value in map.tensors().items()})
 
     def run(z: Tensor, n_steps: int, u: Tensor | None) -> Tensor:
@@ -77,7 +78,7 @@ def _device() -> torch.device:
     return torch.device("cuda" if wanted and torch.cuda.is_available() else "cpu")
 
 
-def start_states(model: AdditiveModel, initial: Any) -> Tensor:
+def start_states(model: Model, initial: Any) -> Tensor:
     """Latent start [F, B, M] out of what the user gave."""
     F, M, N = model.n_fits, model.latent_dim, model.observed_dim
     if initial is None:
@@ -107,7 +108,7 @@ def start_states(model: AdditiveModel, initial: Any) -> Tensor:
     return z
 
 
-def _drive(model: AdditiveModel, inputs: Any, initial: Any, needed: int, n_trials: int) -> Tensor | None:
+def _drive(model: Model, inputs: Any, initial: Any, needed: int, n_trials: int) -> Tensor | None:
     """Inputs [1, B, steps, K], in which index t acts in the step to t."""
     if inputs is None and isinstance(initial, xr.Dataset) and "inputs" in initial:
         inputs = initial.inputs

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.initialisation import normalised_positive_definite, uniform_fan
 from dynrnn_kernels.additive import AdditiveMap
 

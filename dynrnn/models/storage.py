@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dynrnn.errors import ArgumentError, FileFormatError
-from dynrnn.models.base import AdditiveModel, blank
+from dynrnn.models.base import Model, blank
 from dynrnn.models.registry import MODELS
 from dynrnn.models.unwrap import model_of
 from dynrnn.results.bundle import read_bundle, write_bundle
@@ -27,7 +27,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> Path:
     return write_bundle(path, model.state_dict(), config)
 
 
-def load(path: str | os.PathLike[str]) -> AdditiveModel:
+def load(path: str | os.PathLike[str]) -> Model:
     """The model that ``save`` wrote, equal to the last bit. FileFormatError if anything is damaged, foreign or missing; nothing of the file is run.
 
     Parameters of some fits may be NaN while others are finite: a fit that has diverged does not take the ensemble with it, and has a status in every analysis.

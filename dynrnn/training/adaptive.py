@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import torch
 
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.additive import AdditiveModel
 from dynrnn.training.draws import Sampler
 from dynrnn.training.forcing import AdaptiveTeacherForcing, per_fit
 from dynrnn.training.norms import JACOBIAN_NORMS
+from dynrnn.training.parameters import FlatParameters
+from dynrnn.training.pullback import map_of_flat
 from dynrnn.training.updates import training_device
-from dynrnn_kernels.additive.layout import layout_of, pack, unpack
+from dynrnn_kernels.additive import AdditiveMap
+from dynrnn_kernels.additive.layout import layout_of, pack
 from dynrnn_kernels.update import AFFINE, Problem
+from dynrnn_kernels.update.reference import filled
 
 
 class AdaptiveAlpha:
     """Algorithm 1 of generalised teacher forcing. A fit's bits do not depend on the others: all that is not a kernel goes fit by fit.
 
-    The map comes straight from the flat parameters by ``problem.fill``; the model's tensors are not touched. Norms are computed by ``backend``,
-    where it computes the updates.
+    The map comes straight from the flat parameters; the model's tensors are not touched. Norms are computed by ``backend``, where it computes the updates.
     """
 
-    def __init__(self, model: AdditiveModel, forcing: AdaptiveTeacherForcing, problem: Problem, sampler: Sampler, T: int, backend: str):
+    def __init__(self, flat: FlatParameters, model: AdditiveModel, forcing: AdaptiveTeacherForcing, problem: Problem, sampler: Sampler, T: int, backend: str):
         self.backend, self.device = backend, training_device() if backend == "triton" else torch.device("cpu")
         self.forcing, self.problem, self.sampler = forcing, problem, sampler
         self.alpha = per_fit("alpha", forcing.alpha, model.n_fits)
         self.gamma = per_fit("gamma", forcing.gamma, model.n_fits)
-        self.map = model.additive_map()
-        self.layout = layout_of(self.map.written_out())                            # the norms' kernels take no structured matrices
+        map = model.additive_map()
+        self.map_of = map_of_flat(model) if flat.layout is None else filled(map, problem)
+        self.layout = layout_of(map.written_out())                                 # the norms' kernels take no structured matrices
         self.span = np.arange(1, T + 1)
 
     def update(self, u: int, theta: np.ndarray, active: np.ndarray) -> np.ndarray:
@@ -35,13 +41,12 @@ class AdaptiveAlpha:
         fits = np.flatnonzero(active)
         if fits.size == 0:
             return self.alpha
-        if fits.size < len(theta):
-            theta = theta[fits]
-        flat = np.where(self.problem.fill < 0, self.problem.constant, theta[:, self.problem.fill])
-        if flat.shape[1] != self.layout.size:
-            flat = pack(unpack(torch.from_numpy(flat), self.map).written_out()).detach().numpy()
+        with torch.no_grad():
+            maps = [cast(AdditiveMap, self.map_of(k, torch.from_numpy(theta[k]))) for k in fits.tolist()]
+            flat = torch.cat([pack(map.written_out()) for map in maps])
+        theta = theta[fits]
         states = None if self.forcing.norm == "jacobian_upper_bound" else torch.from_numpy(self._states(u, fits, theta)).to(self.device)
-        norm = JACOBIAN_NORMS[self.forcing.norm](torch.from_numpy(flat).to(self.device), self.layout, states, backend=self.backend)
+        norm = JACOBIAN_NORMS[self.forcing.norm](flat.to(self.device), self.layout, states, backend=self.backend)
         kappa = norm.max(1).astype(np.float64)
         estimate = np.where(np.isfinite(kappa), 1 - 1 / np.maximum(kappa, 1), 1.0)      # Jacobians that overflow ask for all the forcing that there is
         old, gamma = self.alpha[fits], self.gamma[fits]

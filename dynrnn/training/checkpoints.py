@@ -9,7 +9,7 @@ import re
 import numpy as np
 
 from dynrnn.errors import FileFormatError
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.base import Model
 from dynrnn.models.storage import load, save
 from dynrnn.results.run_folder import RunFolder
 from dynrnn.training.parameters import write
@@ -22,16 +22,16 @@ class Checkpoints:
 
     def __init__(self, every: int, folder: RunFolder | None):
         self.every, self.folder = every, folder
-        self.models: dict[int, AdditiveModel] = {}
+        self.models: dict[int, Model] = {}
 
-    def __call__(self, update: int, model: AdditiveModel, theta: np.ndarray) -> None:
+    def __call__(self, update: int, model: Model, theta: np.ndarray) -> None:
         self.models[update] = copy.deepcopy(model)
         write(self.models[update], theta)
         if self.folder is not None:
             save(self.models[update], self.folder.checkpoints / f"update-{update:09d}")
 
 
-def load_checkpoints(run_folder: str | os.PathLike[str]) -> dict[int, AdditiveModel]:
+def load_checkpoints(run_folder: str | os.PathLike[str]) -> dict[int, Model]:
     """The models that ``fit(..., checkpoint_every=n, out=run_folder)`` has kept so far, by the number of updates that each had seen, in order.
 
     A fit that is still going on or was broken off has those up to then. FileFormatError if there are none.

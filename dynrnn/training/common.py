@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 from dynrnn.data import fit_scaling
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.base import Model
 from dynrnn.models.storage import save
 from dynrnn.results.run_folder import RunFolder
 from dynrnn.results.schema import data_fingerprint, stamp
@@ -17,7 +17,7 @@ from dynrnn.results.store import write_results
 from dynrnn.training.run import Run
 
 
-def adopt_units(model: AdditiveModel, recording: xr.Dataset, standardise: bool) -> None:
+def adopt_units(model: Model, recording: xr.Dataset, standardise: bool) -> None:
     """The recording's mean, scale, names and sampling step go into the model."""
     if standardise:
         scaling = fit_scaling(recording)

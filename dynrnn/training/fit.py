@@ -11,14 +11,15 @@ import numpy as np
 
 from dynrnn.data import as_recording, check_for_training
 from dynrnn.errors import ArgumentError, check_int
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.additive import AdditiveModel
+from dynrnn.models.base import Model
 from dynrnn.models.generation import check_fits
 from dynrnn.models.reservoirs import Reservoir
 from dynrnn.results.run_folder import RunFolder
 from dynrnn.streams import check_random_state
 from dynrnn.training.checkpoints import Checkpoints
 from dynrnn.training.common import adopt_units, plain, store
-from dynrnn.training.forcing import Forcing, GeneralizedTeacherForcing, PerFit, per_fit
+from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing, GeneralizedTeacherForcing, PerFit, per_fit
 from dynrnn.training.loop import Options, train
 from dynrnn.training.regularisation import Regularisation
 from dynrnn.training.reservoir import fit_reservoir
@@ -31,7 +32,7 @@ TRAINING_BACKENDS = ("cpu", "reference", "triton")
 
 
 def fit(
-    model: AdditiveModel,
+    model: Model,
     recording: Any,
     forcing: Forcing | None = None,
     n_updates: int = 50_000,
@@ -107,7 +108,7 @@ def fit(
     ['finished', 'finished']
     """
     arguments = dict(locals())
-    if not isinstance(model, AdditiveModel):
+    if not isinstance(model, Model):
         raise ArgumentError(f"model must be a model of dynrnn such as dr.ALRNN(...), got {type(model).__name__}.")
     if isinstance(model, Reservoir):
         if wrong := _given(arguments):
@@ -145,6 +146,8 @@ def fit(
                 f"the model's {name} is on {tensor.device}; fit wants models on the CPU and puts what it computes on a device itself: "
                 "call model.cpu(), and give backend='triton' to train on CUDA."
             )
+    if isinstance(forcing, AdaptiveTeacherForcing) and not isinstance(model, AdditiveModel):
+        raise ArgumentError(f"adaptive forcing estimates norms of additive maps, and {model.family} has none: take dr.GeneralizedTeacherForcing(alpha=...).")
     if forcing.n_forced is not None:
         check_int("n_forced", forcing.n_forced, low=0, high=model.latent_dim)
     F = model.n_fits

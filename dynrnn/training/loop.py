@@ -6,6 +6,8 @@ import contextlib
 import copy
 import time
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import numba
 import numpy as np
@@ -13,13 +15,15 @@ import xarray as xr
 from tqdm.auto import tqdm
 
 from dynrnn.analysis.reconstruction import d_stsp
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.additive import AdditiveModel
+from dynrnn.models.base import Model
 from dynrnn.models.generation import generate
 from dynrnn.training.adaptive import AdaptiveAlpha
 from dynrnn.training.checkpoints import Checkpoints
 from dynrnn.training.draws import Sampler
 from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing
 from dynrnn.training.parameters import FlatParameters, flat_parameters, read, write
+from dynrnn.training.pullback import map_of_flat
 from dynrnn.training.regularisation import Regularisation
 from dynrnn.training.status import Status
 from dynrnn.training.updates import DeviceUpdates, HostUpdates, Updates
@@ -27,6 +31,7 @@ from dynrnn_kernels.additive.tile import ROWS
 from dynrnn_kernels.blas import one_blas_thread
 from dynrnn_kernels.update import AFFINE, IDENTITY, Problem, State, run_updates, run_updates_reference
 from dynrnn_kernels.update.problem import BAD_STEP
+from dynrnn_kernels.update.reference import filled
 
 HISTORY_POINTS = 1000        # rows of the history at most; loss and gradient norm are means over the updates of a row
 BLOCK_SECONDS = 0.2          # the kernel is called for about so long at a time, so that the bar moves and Ctrl-C works
@@ -56,8 +61,8 @@ class Options:
 
 @dataclass
 class Trained:
-    last: AdditiveModel
-    best: AdditiveModel | None
+    last: Model
+    best: Model | None
     history: xr.Dataset
     status: xr.DataArray
     refused: xr.DataArray
@@ -102,13 +107,13 @@ class History:
         return out
 
 
-def standardised(model: AdditiveModel, recording: xr.Dataset) -> np.ndarray:
+def standardised(model: Model, recording: xr.Dataset) -> np.ndarray:
     """The recording in the units of training, [trial, time, N] float32, NaN = missing or past the end of a trial."""
     mean, scale = model.data_mean[0].numpy(), model.data_scale[0].numpy()
     return ((recording.observed.values - mean) / scale).astype(np.float32)
 
 
-def build_problem(model: AdditiveModel, recording: xr.Dataset, options: Options) -> tuple[FlatParameters, Problem]:
+def build_problem(model: Model, recording: xr.Dataset, options: Options) -> tuple[FlatParameters, Problem]:
     F, M, N, T = model.n_fits, model.latent_dim, model.observed_dim, options.sequence_length
     flat = flat_parameters(model, written_out=options.backend == "triton")
     data = standardised(model, recording)
@@ -133,7 +138,7 @@ def build_problem(model: AdditiveModel, recording: xr.Dataset, options: Options)
     )
 
 
-def build_state(model: AdditiveModel) -> State:
+def build_state(model: Model) -> State:
     theta, F = read(model), model.n_fits
     counts = [np.zeros(F, dtype=np.int64) for _ in range(4)]
     return State(theta, np.zeros_like(theta), np.zeros_like(theta), counts[0], np.ones(F, dtype=np.bool_), *counts[1:])
@@ -146,7 +151,7 @@ class Validator:
     does so sooner from one start than from another, and one run misses it. Models with inputs run once, along the recording's own.
     """
 
-    def __init__(self, model: AdditiveModel, recording: xr.Dataset):
+    def __init__(self, model: Model, recording: xr.Dataset):
         self.model = model
         n_time = recording.n_time.values
         self.true = [recording.observed.values[k, : int(n)] for k, n in enumerate(n_time)]
@@ -171,7 +176,20 @@ class Validator:
         self.scores[update] = score
 
 
-def train(model: AdditiveModel, recording: xr.Dataset, validation: xr.Dataset | None, options: Options, checkpoints: Checkpoints | None = None) -> Trained:
+def updates_by(options: Options, model: Model, flat: FlatParameters, problem: Problem, state: State, sampler: Sampler) -> Updates:
+    """Whole updates in compiled code where the map is filled by index, else through torch's autograd."""
+    T = options.sequence_length
+    if flat.layout is None:
+        return HostUpdates(partial(run_updates_reference, backend=options.backend), map_of_flat(model), problem, state, sampler, T)
+    if options.backend == "triton":
+        return DeviceUpdates(flat.layout, problem, state, sampler, T, options.precision)
+    if options.backend == "reference":
+        template = cast(AdditiveModel, model).additive_map()                        # what has a layout is one
+        return HostUpdates(run_updates_reference, filled(template, problem), problem, state, sampler, T)
+    return HostUpdates(run_updates, flat.layout, problem, state, sampler, T)
+
+
+def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, options: Options, checkpoints: Checkpoints | None = None) -> Trained:
     """Run all updates; ``model`` ends with the parameters of the last."""
     F, T = model.n_fits, options.sequence_length
     fits = model.fit_number.numpy().copy()
@@ -182,16 +200,10 @@ def train(model: AdditiveModel, recording: xr.Dataset, validation: xr.Dataset | 
     sampler = Sampler(recording, fits, options.batch_size, T, bool((options.noise > 0).any()), options.random_state)
     adaptive = None
     if isinstance(options.forcing, AdaptiveTeacherForcing):
-        adaptive = AdaptiveAlpha(model, options.forcing, problem, sampler, T, options.backend)
+        adaptive = AdaptiveAlpha(flat, cast(AdditiveModel, model), options.forcing, problem, sampler, T, options.backend)
     validator = None if validation is None else Validator(model, validation)
     history = History(options.n_updates, F)
-    updates: Updates
-    if options.backend == "triton":
-        updates = DeviceUpdates(flat.layout, problem, state, sampler, T, options.precision)
-    elif options.backend == "reference":
-        updates = HostUpdates(run_updates_reference, model.additive_map(), problem, state, sampler, T)
-    else:
-        updates = HostUpdates(run_updates, flat.layout, problem, state, sampler, T)
+    updates = updates_by(options, model, flat, problem, state, sampler)
     start, end = options.learning_rate
     ratio = end / start
 

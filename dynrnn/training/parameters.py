@@ -1,4 +1,4 @@
-"""A model's parameters as one flat vector per fit, and which of them each entry of the additive map is."""
+"""A model's parameters as one flat vector per fit, and which of them each entry of an additive map is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.additive import AdditiveModel
+from dynrnn.models.base import Model
 from dynrnn_kernels.additive import AdditiveMap
 from dynrnn_kernels.additive.layout import Layout, cpu_layout, layout_of, pack
 
@@ -18,12 +19,12 @@ class FlatParameters:
     """Where parameters lie in the flat vector, and how it fills the map.
 
     offsets: first index and shape of each parameter (without the fit axis). fill [S]: index of the parameter that each entry of the
-    map is, -1 for constants, whose values are in ``constant`` [S].
+    map is, -1 for constants, whose values are in ``constant`` [S]. Without a layout, both empty, where the map is filled in another way.
     """
 
     offsets: dict[str, tuple[int, tuple[int, ...]]]
     size: int
-    layout: Layout
+    layout: Layout | None
     fill: np.ndarray
     constant: np.ndarray
 
@@ -35,12 +36,12 @@ class FlatParameters:
         return self.offsets[name][0] if name in self.offsets else -1
 
 
-def read(model: AdditiveModel, dtype: type = np.float32) -> np.ndarray:
+def read(model: Model, dtype: type = np.float32) -> np.ndarray:
     """All parameters, [F, P]."""
     return np.concatenate([p.detach().numpy().reshape(model.n_fits, -1) for p in model.parameters()], 1).astype(dtype)
 
 
-def write(model: AdditiveModel, theta: np.ndarray) -> None:
+def write(model: Model, theta: np.ndarray) -> None:
     """The inverse of ``read``, in place."""
     end = 0
     with torch.no_grad():
@@ -49,18 +50,21 @@ def write(model: AdditiveModel, theta: np.ndarray) -> None:
             p.copy_(torch.as_tensor(theta[:, start:end].copy()).reshape(p.shape))
 
 
-def flat_parameters(model: AdditiveModel, written_out: bool = False) -> FlatParameters:
+def flat_parameters(model: Model, written_out: bool = False) -> FlatParameters:
     """The layout of ``model``, for CPU kernels or, with structured matrices ``written_out``, for a device.
 
     How parameters fill it is found by probing: parameters are replaced by their own indices and the map is filled with them.
     Two probes with different offsets tell parameters (which move by the offset) from constants (which do not). This is right for maps
-    that take parameters by index, as all of the PLRNN family do; any other map is refused.
+    that take parameters by index, as all of the PLRNN family do; of any other, only the offsets are known.
     """
     form = AdditiveMap.written_out if written_out else lambda map: map
     offsets, end = {}, 0
     for name, p in model.named_parameters():
         offsets[name] = (end, tuple(p.shape[1:]))
         end += p[0].numel()
+    elsewhere = FlatParameters(offsets, end, None, np.zeros(0, np.int64), np.zeros(0))
+    if not isinstance(model, AdditiveModel):
+        return elsewhere
     probe = copy.deepcopy(model).double()
     shift = 2.0 * end + 2
     flats = []
@@ -72,7 +76,7 @@ def flat_parameters(model: AdditiveModel, written_out: bool = False) -> FlatPara
     moved = flats[1] - flats[0]
     is_parameter = moved == shift
     if not (is_parameter | (moved == 0)).all():
-        raise NotImplementedError(f"{model.family}: the map is not filled by index")
+        return elsewhere
     fill = np.where(is_parameter, np.round(flats[0] - 1.0), -1).astype(np.int64)
     layout = layout_of(model.additive_map().written_out()) if written_out else cpu_layout(model.additive_map())
     return FlatParameters(offsets, end, layout, fill, np.where(is_parameter, 0.0, flats[0]))

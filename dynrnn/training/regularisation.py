@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dynrnn.errors import ArgumentError
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.base import Model
 from dynrnn.training.forcing import PerFit, per_fit
 from dynrnn.training.parameters import FlatParameters
 
@@ -34,7 +34,7 @@ class Regularisation:
         if not 0.0 <= self.manifold_fraction <= 1.0:
             raise ArgumentError(f"manifold_fraction must lie within [0, 1], got {self.manifold_fraction!r}.")
 
-    def pulls(self, model: AdditiveModel, flat: FlatParameters) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def pulls(self, model: Model, flat: FlatParameters) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Quadratic weights [F, P], what they pull to [P], and the weight of the condition number [F]."""
         F = model.n_fits
         weight, goal = np.zeros((F, flat.size)), np.zeros(flat.size)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.base import Model
 from dynrnn.models.ensemble import concat_models, select_model
 from dynrnn.results.run_folder import RunFolder
 from dynrnn.results.store import write_group
@@ -27,14 +27,14 @@ class Run:
     config : what was asked for, as JSON-able values. path : the run's folder, None where nothing is stored.
     """
 
-    model: AdditiveModel
+    model: Model
     history: xr.Dataset
     status: xr.DataArray
     refused: xr.DataArray
-    last: AdditiveModel
-    best: AdditiveModel | None
+    last: Model
+    best: Model | None
     config: dict[str, Any]
-    checkpoints: dict[int, AdditiveModel] = field(default_factory=dict)
+    checkpoints: dict[int, Model] = field(default_factory=dict)
     path: Path | None = None
 
     def store(self, **groups: xr.Dataset) -> None:
@@ -66,6 +66,6 @@ def select(model_or_run: Any, fit: int) -> Any:
     return select_run(model_or_run, fit) if isinstance(model_or_run, Run) else select_model(model_or_run, fit)
 
 
-def concat(models: list) -> AdditiveModel:
+def concat(models: list) -> Model:
     """One ensemble out of models (or runs' models) of one family and shape."""
     return concat_models([m.model if isinstance(m, Run) else m for m in models])

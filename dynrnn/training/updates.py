@@ -1,4 +1,4 @@
-"""Who computes a block of updates: the compiled kernel, the reference in torch, or Triton kernels on a device."""
+"""Who computes a block of updates: the compiled kernel, torch (around compiled recurrences or plain ones), or Triton kernels on a device."""
 
 from __future__ import annotations
 
@@ -6,23 +6,25 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 import xarray as xr
 
 from dynrnn.errors import ArgumentError
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.base import Model
 from dynrnn.streams import philox_key
 from dynrnn.training.draws import Sampler
-from dynrnn_kernels.additive.layout import Layout, layout_of
+from dynrnn.training.parameters import flat_parameters
+from dynrnn_kernels.additive.layout import Layout
 from dynrnn_kernels.update import AFFINE, IDENTITY, Draws, Problem, State
 
 MAX_BLOCK = 1024
 NOISE_BYTES = 2**26          # noise held at once on the host
 
 
+@runtime_checkable
 class Updates(Protocol):
     """Called with the first update and alpha and learning rate [n, F]: n updates, returning loss and gradient norm [n, F].
 
@@ -36,7 +38,7 @@ class Updates(Protocol):
 
 
 class HostUpdates:
-    """``run`` is run_updates or run_updates_reference, ``shape`` the layout or the map that it takes first."""
+    """``run`` is run_updates or run_updates_reference, ``shape`` the layout or the function to maps that it takes first."""
 
     def __init__(self, run: Callable, shape: Any, problem: Problem, state: State, sampler: Sampler, T: int):
         self.run, self.shape, self.problem, self.state, self.sampler, self.T = run, shape, problem, state, sampler, T
@@ -92,11 +94,17 @@ def training_device() -> torch.device:
     )
 
 
-def check_device_updates(model: AdditiveModel, recording: xr.Dataset, sequence_length: int, batch_size: int) -> None:
+def check_device_updates(model: Model, recording: xr.Dataset, sequence_length: int, batch_size: int) -> None:
     """ArgumentError or KernelError, before any work, if the device cannot train this."""
     training_device()
+    lay = flat_parameters(model, written_out=True).layout
+    if lay is None:
+        raise ArgumentError(
+            f"backend 'triton' computes whole updates of maps whose entries are parameters or constants, and those of {model.family} are not: "
+            "use backend='cpu', which pulls them back through torch."
+        )
     n_windows = int(np.maximum(recording.n_time.values.astype(np.int64) - sequence_length, 0).sum())
     device_kernels().check_device_update(
-        layout_of(model.additive_map().written_out()), AFFINE if model.observation == "affine" else IDENTITY, model.observed_dim, batch_size, sequence_length,
+        lay, AFFINE if model.observation == "affine" else IDENTITY, model.observed_dim, batch_size, sequence_length,
         model.n_fits, n_windows,
     )

@@ -8,7 +8,7 @@ import torch
 from dynrnn_kernels.additive import AdditiveMap
 from dynrnn_kernels.additive.layout import layout_of, pack
 from dynrnn_kernels.update.problem import AFFINE, IDENTITY, Draws, Problem, State
-from dynrnn_kernels.update.reference import run_updates_reference
+from dynrnn_kernels.update.reference import filled, run_updates_reference
 from tests.kernels.maps import random_map
 
 KEY = 2**63 + 12345                                                             # of more than 63 bits: its sign bit is set on the device
@@ -89,6 +89,6 @@ def both(module, case, B: int, n: int, alpha: np.ndarray, rate: np.ndarray, **op
         if (problem.noise_level > 0).any():
             noise = noise_of(module, map, problem, start, ends, B, i, **options)[None]
         draws = Draws(windows, noise, alpha[i : i + 1], rate[i : i + 1])
-        run_updates_reference(map.to(torch.as_tensor(start.theta).dtype), problem, truth, draws, T, results[1][0, i : i + 1], results[1][1, i : i + 1])
+        run_updates_reference(filled(map, problem), problem, truth, draws, T, results[1][0, i : i + 1], results[1][1, i : i + 1])
     update.fetch(mine)
     return (mine, *results[0]), (truth, *results[1])

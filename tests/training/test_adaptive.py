@@ -18,7 +18,7 @@ from tests.training.test_update import SETTINGS, recording
 EVERY, GAMMA, B = 4, 0.5, 5
 
 
-def estimates(model: dr.models.AdditiveModel, states: torch.Tensor) -> dict[str, torch.Tensor]:
+def estimates(model: dr.models.Model, states: torch.Tensor) -> dict[str, torch.Tensor]:
     """The formulas of Hess et al. 2023 on Jacobians that torch forms, [F, B] by name; states [F, B, T, M]."""
     F, B, T, M = states.shape
     map = model.additive_map().to(torch.float64)

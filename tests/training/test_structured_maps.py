@@ -11,7 +11,7 @@ from torch import Tensor
 
 import dynrnn as dr
 from dynrnn.analysis.piecewise.canonical import canonical
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.additive import AdditiveModel
 from dynrnn.training.norms import jacobian_upper_bound
 from dynrnn.training.parameters import flat_parameters, read
 from dynrnn_kernels.additive import AdditiveMap, Block, Circulant, Permutation, Scalar, Sparse

@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynrnn.analysis.lyapunov.carrier import Additive, Carrier
-from dynrnn_kernels.additive import forced_sequence
+from dynrnn.analysis.lyapunov.carrier import Carrier, Mapped
+from dynrnn_kernels.recurrences import forced_sequence
 
 STRETCH_NUMBERS = 2**22      # latent numbers of the stretches held at once: 32 MiB
 
 
 def stretch(carrier: Carrier, z: Tensor, n_steps: int) -> Tensor:
     """The states after each of ``n_steps``, [F, S, n_steps, M], from z [F, S, M]."""
-    if isinstance(carrier, Additive):
+    if isinstance(carrier, Mapped):
         F, S, M = z.shape
         nothing = z.new_zeros(1).expand(F, S, n_steps, M)
         u = carrier.constant.expand(F, S, n_steps, carrier.input_dim) if carrier.input_dim else None
@@ -29,9 +29,9 @@ def stretch(carrier: Carrier, z: Tensor, n_steps: int) -> Tensor:
 
 def some_fits(carrier: Carrier, first: int, last: int) -> Carrier:
     """The carrier of fits number ``first`` to ``last`` (from 0, the last one not among them) alone."""
-    if isinstance(carrier, Additive) and last - first < carrier.n_fits:
+    if isinstance(carrier, Mapped) and last - first < carrier.n_fits:
         own = {name: x[first:last].contiguous() for name, x in carrier.map.tensors().items()}
-        return Additive(carrier.map.with_tensors(own), carrier.constant)
+        return Mapped(carrier.map.with_tensors(own), carrier.constant)
     return carrier
 
 

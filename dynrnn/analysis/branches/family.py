@@ -16,8 +16,9 @@ from dynrnn.analysis.piecewise.canonical import canonical
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.smooth.system import check_callable, jacobian_by_copies
 from dynrnn.errors import ArgumentError, check_int
-from dynrnn.models.base import AdditiveModel
-from dynrnn_kernels.additive import AdditiveMap, step
+from dynrnn.models.base import Model
+from dynrnn_kernels.additive import AdditiveMap
+from dynrnn_kernels.recurrences import Map, step
 
 Words = Any              # which units are on at every point, (k, H), of piecewise-linear maps; None for smooth ones
 SMALL = 1e-6             # relative change of the parameter for a derivative by differences
@@ -106,8 +107,8 @@ Family = Smooth | Pieces
 
 def family_of(system: Any, p0: float, p1: float, dim: int | None, input: int | None, inputs: Any, fit: Any) -> tuple[Family, Any, float]:
     """A family, the fit's label (None for functions) and the sampling step; p0 and p1 are two values of the parameter that it must tell apart."""
-    model = system if isinstance(system, AdditiveModel) else getattr(system, "model", None)
-    if isinstance(model, AdditiveModel):
+    model = system if isinstance(system, Model) else getattr(system, "model", None)
+    if isinstance(model, Model):
         return _of_model(model, input, inputs, fit)
     if input is not None or inputs is not None or fit is not None:
         raise ArgumentError("input, inputs and fit are for models; a function has its parameter as its second argument.")
@@ -162,7 +163,7 @@ def _of_function(function: Any, p0: float, p1: float, dim: int | None) -> Smooth
     return Smooth(function, M)
 
 
-def _of_model(model: AdditiveModel, input: int | None, inputs: Any, fit: Any) -> tuple[Family, Any, float]:
+def _of_model(model: Model, input: int | None, inputs: Any, fit: Any) -> tuple[Family, Any, float]:
     K, labels = model.input_dim, model.fit_number.tolist()
     if not K:
         raise ArgumentError("the model takes no inputs, and a continuation needs a parameter: give a function f(z, p) or p -> PiecewiseLinearMap instead.")
@@ -180,11 +181,11 @@ def _of_model(model: AdditiveModel, input: int | None, inputs: Any, fit: Any) ->
         raise ArgumentError(f"inputs must be one constant input of shape ({K},), finite, got shape {base.shape}.")
     dt = float(model.recording_info.get("dt", 1.0))
     unit = np.eye(K)[j]
-    whole: AdditiveMap = model.additive_map().to(torch.float64)
+    whole: Map = model.map().to(torch.float64)
     own = whole.with_tensors({name: value[k : k + 1].detach().clone() for name, value in whole.tensors().items()})
     if not all(bool(torch.isfinite(value).all()) for value in own.tensors().values()):
         raise ArgumentError(f"the parameters of fit {label} are not finite: it has diverged. Take another fit.")
-    if whole.phi == "tanh":
+    if not isinstance(whole, AdditiveMap) or whole.phi == "tanh":
         start, direction = torch.tensor(base * (1 - unit)), torch.tensor(unit)
         return Smooth(lambda z, p: step(own, z[None], (start + p * direction).expand(1, len(z), K))[0], model.latent_dim), label, dt
     zero, one = (map for map in (canonical(model, base * (1 - unit) + p * unit).maps[k] for p in (0.0, 1.0)) if map is not None)

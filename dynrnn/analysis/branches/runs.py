@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynrnn.analysis.lyapunov.carrier import Additive, Carrier, Plain, Subject, subject_of
+from dynrnn.analysis.lyapunov.carrier import Carrier, Mapped, Plain, Subject, subject_of
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.errors import ArgumentError, check_int
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.base import Model
+from dynrnn_kernels.additive import AdditiveMap
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class Runs:
 
 def runs_of(make_system: Any, grid: np.ndarray, n_starts: int, dim: int | None, dt: float | None, input: int | None, inputs: Any) -> Runs:
     """Runs for ``n_starts`` states a value. ArgumentError for what is no function of a parameter or model, or differs in its variables between values."""
-    model = make_system if isinstance(make_system, AdditiveModel) else getattr(make_system, "model", None)
-    if isinstance(model, AdditiveModel):
+    model = make_system if isinstance(make_system, Model) else getattr(make_system, "model", None)
+    if isinstance(model, Model):
         return _of_inputs(model, grid, dim, dt, input, inputs)
     if input is not None:
         raise ArgumentError("input is the number of a model's input; a function of the parameter needs none.")
@@ -93,7 +94,7 @@ def _of_stack(carrier: Carrier, grid: np.ndarray, fit: np.ndarray, usable: np.nd
     return Runs([Run(carrier, slice(0, len(grid)))], fit, usable, carrier.dim, dt, grid)
 
 
-def _of_inputs(model: AdditiveModel, grid: np.ndarray, dim: int | None, dt: float | None, input: int | None, inputs: Any) -> Runs:
+def _of_inputs(model: Model, grid: np.ndarray, dim: int | None, dt: float | None, input: int | None, inputs: Any) -> Runs:
     K = model.input_dim
     if input is None or not K:
         raise ArgumentError(
@@ -103,18 +104,18 @@ def _of_inputs(model: AdditiveModel, grid: np.ndarray, dim: int | None, dt: floa
     j = check_int("input", input, low=0, high=K - 1)
     subject: Subject = subject_of(model, dim, inputs, dt)
     carrier = subject.carrier
-    if not isinstance(carrier, Additive):
+    if not isinstance(carrier, Mapped):
         raise ArgumentError(f"the inputs of {model.family} cannot be varied.")
     u = carrier.constant.repeat(len(grid), 1)
     u[:, j] = torch.tensor(grid)
-    map = carrier.map.written_out()
-    if map.D is None and map.C is not None:                                          # a constant input is a bias: all values are a stack of maps without inputs
+    map = carrier.map.written_out() if isinstance(carrier.map, AdditiveMap) else None
+    if map is not None and map.D is None and map.C is not None:                      # a constant input is a bias: all values are maps without inputs
         n = len(grid)
         stacked = {name: x.repeat(n, *(1,) * (x.ndim - 1)) for name, x in map.tensors().items() if name != "C"}
         stacked["h1"] = stacked["h1"] + torch.einsum("fmk,pk->pfm", map.C, u).reshape(n * map.n_fits, -1)
         whole = replace(map, C=None, **stacked)
-        return _of_stack(Additive(whole, torch.zeros(0, dtype=torch.float64)), grid, subject.fit, subject.usable, subject.dt)
-    runs = [Run(Additive(carrier.map, u[i]), slice(i, i + 1)) for i in range(len(grid))]
+        return _of_stack(Mapped(whole, torch.zeros(0, dtype=torch.float64)), grid, subject.fit, subject.usable, subject.dt)
+    runs = [Run(Mapped(carrier.map, u[i]), slice(i, i + 1)) for i in range(len(grid))]
     return Runs(runs, subject.fit, subject.usable, carrier.dim, subject.dt, grid)
 
 

@@ -11,15 +11,16 @@ import xarray as xr
 from torch import Tensor
 
 from dynrnn.analysis.contraction.sector import sectors_of
-from dynrnn.analysis.lyapunov.carrier import Additive, subject_of
+from dynrnn.analysis.lyapunov.carrier import Mapped, subject_of
 from dynrnn.analysis.lyapunov.conditional import conditional_exponents, trials_of
 from dynrnn.analysis.lyapunov.estimate import half_width, mean_and_error
 from dynrnn.analysis.piecewise.canonical import NOT_FINITE
 from dynrnn.errors import ArgumentError, check_int
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.additive import AdditiveModel
+from dynrnn.models.base import Model
 from dynrnn.models.unwrap import model_of
 from dynrnn.streams import check_random_state
-from dynrnn_kernels.additive import forced_sequence
+from dynrnn_kernels.recurrences import forced_sequence
 
 LEAST = 21                   # samples of a trial
 BLOCK_NUMBERS = 2**21        # latent numbers of one block of steps held in memory at once
@@ -87,13 +88,15 @@ def echo_state_test(
     seed = check_random_state(random_state)
     subject = subject_of(model, dt=dt)
     carrier, fits = subject.carrier, subject.fit[subject.usable]
-    assert isinstance(carrier, Additive)
+    assert isinstance(carrier, Mapped)
     drawn = [np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(4, int(k)))).standard_normal((2 * n_pairs, carrier.dim)) for k in fits]
     starts = torch.tensor(np.stack(drawn))
     apart = _distances(carrier, spread * starts, u)                             # [F, B, pair, T]
     exponents = conditional_exponents(model, u.numpy(), 1, warmup=transient, random_state=seed, spread=spread, dt=dt).value.values[subject.usable, :, 0]
     out = _dataset(apart, exponents, confidence, tolerance, subject.dt)
-    radius = np.array([np.abs(np.linalg.eigvals(one.A + one.W1 @ one.W2)).max() for one in sectors_of(model).fits if one is not None])
+    radius = np.full(len(fits), np.nan)                                           # of models that have such an end: additive ones
+    if isinstance(model, AdditiveModel):
+        radius[:] = [np.abs(np.linalg.eigvals(one.A + one.W1 @ one.W2)).max() for one in sectors_of(model).fits if one is not None]
     out["spectral_radius"] = ("fit", radius, {"long_name": "spectral radius with all units at the end of their range", "units": "1", "note": "indicator"})
     whole = out.assign_coords(fit=fits).astype(object, keep_attrs=True).reindex(fit=subject.fit, fill_value=np.nan)  # strings and numbers alike
     for name in whole.data_vars:
@@ -110,7 +113,7 @@ def echo_state_test(
     return whole
 
 
-def _inputs(model: AdditiveModel, inputs: Any) -> Tensor:
+def _inputs(model: Model, inputs: Any) -> Tensor:
     """[B, T, K] in float64, trials of one length."""
     if model.input_dim == 0:
         raise ArgumentError("the model takes no inputs (input_dim=0), so there is no input to forget under. Use contraction_certificate or lyapunov_spectrum.")
@@ -123,7 +126,7 @@ def _inputs(model: AdditiveModel, inputs: Any) -> Tensor:
     return torch.tensor(np.stack(trials))
 
 
-def _distances(carrier: Additive, z: Tensor, u: Tensor) -> np.ndarray:
+def _distances(carrier: Mapped, z: Tensor, u: Tensor) -> np.ndarray:
     """|z - y| of all pairs [F, B, n, T] from z [F, 2 n, M], the first n against the others."""
     F, N, M = z.shape
     B, T, _ = u.shape

@@ -18,7 +18,8 @@ from dynrnn.analysis.contraction.rounding import UNIT, gamma
 from dynrnn.analysis.piecewise.canonical import ANALYSED, NOT_FINITE, canonical
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.errors import ArgumentError
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.additive import AdditiveModel
+from dynrnn.models.base import Model
 from dynrnn_kernels.additive import AdditiveMap
 
 
@@ -88,8 +89,8 @@ def sectors_of(system: Any, inputs: Any = None, dt: float | None = None) -> Sect
     """``system``: a model or run, a ``PiecewiseLinearMap``, its five arrays, or a list of maps. inputs: constant (K,), for the regions alone."""
     if dt is not None and not (isinstance(dt, (int, float)) and not isinstance(dt, bool) and np.isfinite(dt) and dt > 0):
         raise ArgumentError(f"dt must be a positive number, the time of one step, got {dt!r}.")
-    model = system if isinstance(system, AdditiveModel) else getattr(system, "model", None)
-    if isinstance(model, AdditiveModel):
+    model = system if isinstance(system, Model) else getattr(system, "model", None)
+    if isinstance(model, Model):
         found = _of_model(model, inputs)
     elif isinstance(system, (PiecewiseLinearMap, tuple, list, np.ndarray)):
         if inputs is not None:
@@ -106,12 +107,17 @@ def sectors_of(system: Any, inputs: Any = None, dt: float | None = None) -> Sect
     return found if dt is None else Sectors(found.fits, found.fit, float(dt))
 
 
-def _of_model(model: AdditiveModel, inputs: Any) -> Sectors:
+def _of_model(model: Model, inputs: Any) -> Sectors:
     K = model.input_dim
     if inputs is not None and (np.shape(inputs) != (K,) or not np.isfinite(np.asarray(inputs, dtype=np.float64)).all()):
         raise ArgumentError(
             f"inputs must be one constant input of shape ({K},), finite, got shape {np.shape(inputs)}. It is used for the regions of tier 'visited' alone; "
             "all other tiers hold for every input, so leave it out."
+        )
+    if not isinstance(model, AdditiveModel):
+        raise ArgumentError(
+            f"{model.family} is not of the form A z + W1 phi(W2 z + h2) + h1 that a certificate needs. lyapunov_spectrum and conditional_exponents say whether "
+            "orbits that were run came together."
         )
     with torch.no_grad():
         map = model.additive_map().to(torch.float64).written_out()

@@ -15,10 +15,11 @@ from dynrnn.analysis.piecewise.canonical import ANALYSED, NOT_FINITE, canonical
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.smooth.system import check_callable, jacobian_by_copies
 from dynrnn.errors import ArgumentError, check_int
-from dynrnn.models.base import AdditiveModel
-from dynrnn_kernels.additive import AdditiveMap, forced_sequence, jacobian
+from dynrnn.models.base import Model
+from dynrnn_kernels.additive import AdditiveMap
 from dynrnn_kernels.additive.orbit import later, suits
 from dynrnn_kernels.additive.tangent import Carried, carry, carry_by
+from dynrnn_kernels.recurrences import Map, forced_sequence, jacobian, step
 
 BLOCK_NUMBERS = 2**20        # latent numbers held at once on the way to a later state
 
@@ -54,7 +55,7 @@ class Subject:
     starts: Callable[[int, np.random.Generator], np.ndarray] | None = None
     transient: int | None = None
     step_error: float = float("nan")
-    model: AdditiveModel | None = None
+    model: Model | None = None
 
     @property
     def status(self) -> np.ndarray:
@@ -62,10 +63,10 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Additive:
-    """Fits of an additive map, by the kernels; ``constant`` [K] is the input where none is given."""
+class Mapped:
+    """Fits of a map of the kernels; ``constant`` [K] is the input where none is given. Tangents of an additive map are compiled, others multiply by J."""
 
-    map: AdditiveMap
+    map: Map
     constant: Tensor
 
     @property
@@ -88,7 +89,7 @@ class Additive:
     def advance(self, z: Tensor, n_steps: int, u: Tensor | None = None) -> Tensor:
         """The states ``n_steps`` later."""
         F, S, M = z.shape
-        if u is None and suits(self.map, S):
+        if u is None and isinstance(self.map, AdditiveMap) and suits(self.map, S):
             return later(self.map, z, n_steps, self.constant)
         block = max(1, BLOCK_NUMBERS // max(1, F * S * M))
         nothing = z.new_zeros(1).expand(F, S, min(block, n_steps), M)
@@ -101,7 +102,19 @@ class Additive:
         return z
 
     def carry(self, z: Tensor, Q: Tensor, n_steps: int, interval: Tensor, u: Tensor | None, pair: Tensor | None, distance: Tensor, path: bool) -> Carried:
-        return carry(self.map, z, Q, n_steps, interval, u=self._drive(u, n_steps), pair=pair, distance=distance, keep_path=path, backend="cpu")
+        inputs = self._drive(u, n_steps)
+        if isinstance(self.map, AdditiveMap):
+            return carry(self.map, z, Q, n_steps, interval, u=inputs, pair=pair, distance=distance, keep_path=path, backend="cpu")
+        map = self.map
+
+        def drive(t: int) -> Tensor | None:
+            return None if inputs is None else inputs[:, :, t].expand(*z.shape[:2], -1)
+
+        def both(z: Tensor, Q: Tensor, t: int) -> tuple[Tensor, Tensor]:
+            return step(map, z, drive(t)), Q @ jacobian(map, z, drive(t)).mT
+
+        every, apart = torch.as_tensor(interval).expand(self.n_fits), torch.as_tensor(distance, dtype=z.dtype).expand(self.n_fits)
+        return carry_by(lambda z, t: step(map, z, drive(t)), both, z, Q, n_steps, every, pair, apart, path)
 
     def jacobians(self, z: Tensor, u: Tensor | None = None) -> Tensor:
         """J [F, S, M, M] at every state; u [F, S, K]."""
@@ -165,8 +178,8 @@ def subject_of(system: Any, dim: int | None = None, inputs: Any = None, dt: floa
     """
     if dt is not None and not (isinstance(dt, (int, float)) and not isinstance(dt, bool) and np.isfinite(dt) and dt > 0):
         raise ArgumentError(f"dt must be a positive number, the time of one step, got {dt!r}.")
-    model = system if isinstance(system, AdditiveModel) else getattr(system, "model", None)
-    if isinstance(model, AdditiveModel):
+    model = system if isinstance(system, Model) else getattr(system, "model", None)
+    if isinstance(model, Model):
         return _of_model(model, inputs, dim, dt)
     if inputs is not None:
         raise ArgumentError("inputs are for models; a bare map has its constant input in its biases, a callable holds its own, as in lambda z: f(z, u).")
@@ -180,7 +193,7 @@ def subject_of(system: Any, dim: int | None = None, inputs: Any = None, dt: floa
     return _of_callable(system, dim, dt)
 
 
-def _of_model(model: AdditiveModel, inputs: Any, dim: int | None, dt: float | None) -> Subject:
+def _of_model(model: Model, inputs: Any, dim: int | None, dt: float | None) -> Subject:
     K = model.input_dim
     u = np.zeros(K) if inputs is None else np.asarray(inputs, dtype=np.float64)
     if u.shape != (K,) or not np.isfinite(u).all():
@@ -190,13 +203,13 @@ def _of_model(model: AdditiveModel, inputs: Any, dim: int | None, dt: float | No
     if dim is not None and dim != model.latent_dim:
         raise ArgumentError(f"dim = {dim!r}, but the model has {model.latent_dim} latent units. Leave dim out: it is for plain callables.")
     with torch.no_grad():
-        whole = model.additive_map().to(torch.float64)
+        whole = model.map().to(torch.float64)
     finite = torch.stack([torch.isfinite(x).flatten(1).all(1) for x in whole.tensors().values()]).all(0)
     if model.n_fits == 1 and not bool(finite[0]):
         raise ArgumentError("the model holds values that are not finite: the fit has diverged. Train it again, or load another checkpoint.")
     map = whole.with_tensors({name: x[finite].detach().clone() for name, x in whole.tensors().items()})
     own = float(model.recording_info.get("dt", 1.0)) if dt is None else float(dt)
-    return Subject(Additive(map, torch.tensor(u)), model.fit_number.numpy().copy(), finite.numpy(), own, model=model)
+    return Subject(Mapped(map, torch.tensor(u)), model.fit_number.numpy().copy(), finite.numpy(), own, model=model)
 
 
 def _of_pieces(system: Any, dim: int | None, dt: float | None) -> Subject:
@@ -208,7 +221,7 @@ def _of_pieces(system: Any, dim: int | None, dt: float | None) -> Subject:
         raise ArgumentError(f"dim = {dim!r}, but the map has {bare.latent_dim} latent units. Leave dim out: it is for plain callables.")
     A, W1, W2, h1, h2 = (torch.tensor(np.stack([getattr(map, name) for map in maps])) for name in ("A", "W1", "W2", "h1", "h2"))
     map = AdditiveMap(a=None, A=A, W1=W1, W2=W2, h1=h1, h2=h2, phi="relu")
-    return Subject(Additive(map, torch.zeros(0, dtype=torch.float64)), bare.fit, np.ones(len(maps), bool), 1.0 if dt is None else float(dt))
+    return Subject(Mapped(map, torch.zeros(0, dtype=torch.float64)), bare.fit, np.ones(len(maps), bool), 1.0 if dt is None else float(dt))
 
 
 def _of_callable(system: Any, dim: int | None, dt: float | None) -> Subject:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from dynrnn.analysis.lyapunov.carrier import Additive, subject_of
+from dynrnn.analysis.lyapunov.carrier import Mapped, subject_of
 from dynrnn.analysis.lyapunov.estimate import half_width, mean_and_error
 from dynrnn.analysis.lyapunov.segments import choose_interval
 from dynrnn.analysis.lyapunov.spectrum import DIVERGED
@@ -48,7 +48,7 @@ def conditional_exponents(
     subject = subject_of(model, dt=dt)
     carrier = subject.carrier
     K, M = carrier.input_dim, carrier.dim
-    if not isinstance(carrier, Additive) or subject.model is None or K == 0:
+    if not isinstance(carrier, Mapped) or subject.model is None or K == 0:
         raise ArgumentError("conditional exponents are those of a model along its inputs, and this one takes none: see lyapunov_spectrum.")
     k = M if n_exponents is None else check_int("n_exponents", n_exponents, low=1, high=M)
     seed = check_random_state(random_state)

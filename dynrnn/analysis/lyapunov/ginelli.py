@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dynrnn.analysis.lyapunov.carrier import Additive, Carrier
+from dynrnn.analysis.lyapunov.carrier import Carrier, Mapped
 from dynrnn.analysis.lyapunov.walk import forward_of, images
 
 NUMBERS = 2**22          # held at once for the blocks that are computed again
@@ -52,7 +52,7 @@ def block_length(carrier: Carrier, k: int, n_steps: int, checkpoint: int | None)
     rounding may depend on how many it gets.
     """
     size = carrier.n_fits * k * (carrier.dim + k)
-    if not isinstance(carrier, Additive):
+    if not isinstance(carrier, Mapped):
         return min(n_steps, max(16, NUMBERS // (size + carrier.dim**2)) if checkpoint is None else checkpoint), 1
     m = min(n_steps, max(16, math.isqrt(n_steps)) if checkpoint is None else checkpoint)
     return m, max(1, NUMBERS // (m * size))

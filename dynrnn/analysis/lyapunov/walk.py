@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dynrnn.analysis.lyapunov.carrier import Additive, Carrier
+from dynrnn.analysis.lyapunov.carrier import Carrier, Mapped
+from dynrnn_kernels.additive import AdditiveMap
 from dynrnn_kernels.additive.tangent import orthonormal, tangents
 
 STATES = 2**20           # numbers of Jacobians of a callable held at once
@@ -32,7 +33,7 @@ def forward_of(carrier: Carrier, z: Tensor, Q: Tensor, n: int, keep: bool = Fals
     states, frames = z.new_empty(F, S, n + 1 if keep else 0, M), z.new_empty(F, S, n + 1 if keep else 0, k, M)
     if keep:
         states[:, :, 0], frames[:, :, 0] = z, Q
-    if not isinstance(carrier, Additive):
+    if not isinstance(carrier, Mapped):
         return _of_callable(carrier, z, Q, n, states, frames)
     one, z, Q = torch.ones(F, dtype=torch.int64), z.contiguous(), Q.contiguous()
     log_r, failed = z.new_zeros(F, S, k), torch.zeros(F, S, dtype=torch.bool)
@@ -68,7 +69,7 @@ def _of_callable(carrier: Carrier, z: Tensor, Q: Tensor, n: int, states: Tensor,
 def images(carrier: Carrier, z: Tensor, Q: Tensor) -> Tensor:
     """J q of all vectors Q [F, S, k, M] at the states z [F, S, M]."""
     with torch.no_grad():
-        if isinstance(carrier, Additive):
+        if isinstance(carrier, Mapped) and isinstance(carrier.map, AdditiveMap):
             u = carrier.constant.expand(*z.shape[:2], -1) if carrier.input_dim else None
             return tangents(carrier.map, z, Q, u)
     return Q @ carrier.jacobians(z).mT

@@ -10,7 +10,8 @@ import torch
 
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.errors import ArgumentError
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.additive import AdditiveModel
+from dynrnn.models.base import Model
 from dynrnn.models.unwrap import model_of
 from dynrnn_kernels.additive import AdditiveMap
 
@@ -94,13 +95,14 @@ def _bare_maps(thing: Any) -> tuple[PiecewiseLinearMap, ...] | None:
 
 
 def _of_model(thing: Any, inputs: Any, otherwise: str) -> Maps:
-    if not isinstance(getattr(thing, "model", thing), AdditiveModel) and (callable(thing) or callable(getattr(thing, "step", None))):
+    if not isinstance(getattr(thing, "model", thing), Model) and (callable(thing) or callable(getattr(thing, "step", None))):
         raise ArgumentError(f"a callable has no regions that could be gone through, which this analysis needs. {otherwise}".rstrip())
     model = model_of(thing)
     u = _constant_input(model, inputs)
-    map = model.additive_map().to(torch.float64).written_out()
-    if map.phi == "tanh":
-        raise ArgumentError(f"{model.family} has smooth units (tanh), so it has no regions, which this analysis needs. {otherwise}".rstrip())
+    map = model.additive_map().to(torch.float64).written_out() if isinstance(model, AdditiveModel) else None
+    if map is None or map.phi == "tanh":
+        kind = "smooth units" if map is None else "smooth units (tanh)"
+        raise ArgumentError(f"{model.family} has {kind}, so it has no regions, which this analysis needs. {otherwise}".rstrip())
     found = []
     for k in range(model.n_fits):
         arrays = {name: np.asarray(value[k].detach()) for name, value in map.tensors().items()}
@@ -111,7 +113,7 @@ def _of_model(thing: Any, inputs: Any, otherwise: str) -> Maps:
     return Maps(tuple(found), model.fit_number.numpy().copy(), model.latent_dim, float(model.recording_info.get("dt", 1.0)))
 
 
-def _constant_input(model: AdditiveModel, inputs: Any) -> np.ndarray:
+def _constant_input(model: Model, inputs: Any) -> np.ndarray:
     K = model.input_dim
     u = np.zeros(K) if inputs is None else np.asarray(inputs, dtype=np.float64)
     if u.shape != (K,) or not np.isfinite(u).all():

@@ -15,8 +15,10 @@ from dynrnn.analysis.flows import flow_map
 from dynrnn.analysis.piecewise.canonical import ANALYSED, NOT_FINITE, canonical, check_dim
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.errors import ArgumentError, check_int
-from dynrnn.models.base import AdditiveModel
-from dynrnn_kernels.additive import AdditiveMap, jacobian, step
+from dynrnn.models.additive import AdditiveModel
+from dynrnn.models.base import Model
+from dynrnn_kernels.additive import AdditiveMap
+from dynrnn_kernels.recurrences import Map, jacobian, step
 
 LEAVE_ROUTE = "Leave route out, or take route='smooth'."
 
@@ -51,8 +53,8 @@ class SmoothMaps:
 def smooth_maps(system: Any, dim: int | None = None, inputs: Any = None) -> SmoothMaps:
     """``system`` as maps, one a fit: a model, a run, whatever ``canonical`` takes, an object with ``step`` and ``dim``, a known flow (``dim``,
     ``field(z)``, ``dt``; its map over dt), or a callable and its ``dim``."""
-    model = system if isinstance(system, AdditiveModel) else getattr(system, "model", None)
-    if isinstance(model, AdditiveModel):
+    model = system if isinstance(system, Model) else getattr(system, "model", None)
+    if isinstance(model, Model):
         found = _of_model(model, inputs)
     elif isinstance(system, (PiecewiseLinearMap, tuple, list)):
         bare = canonical(system, inputs)
@@ -72,33 +74,35 @@ def smooth_maps(system: Any, dim: int | None = None, inputs: Any = None) -> Smoo
     return found
 
 
-def _of_model(model: AdditiveModel, inputs: Any) -> SmoothMaps:
+def _of_model(model: Model, inputs: Any) -> SmoothMaps:
     K = model.input_dim
     u = np.zeros(K) if inputs is None else np.asarray(inputs, dtype=np.float64)
     if u.shape != (K,) or not np.isfinite(u).all():
         raise ArgumentError(f"inputs must be one constant input of shape ({K},), finite, for a map without time; got shape {u.shape}.")
-    whole = model.additive_map().to(torch.float64)
+    whole = model.map().to(torch.float64)
     maps: list[SmoothMap | None] = []
     for k in range(model.n_fits):
         own = whole.with_tensors({name: value[k : k + 1].detach().clone() for name, value in whole.tensors().items()})
         broken = [name for name, value in own.tensors().items() if not torch.isfinite(value).all()]
         if broken and model.n_fits == 1:
             raise ArgumentError(f"{broken[0]} of the model holds values that are not finite: the fit has diverged. Train it again, or load another checkpoint.")
-        maps.append(None if broken else _of_additive(own, torch.tensor(u)))
+        maps.append(None if broken else _of_map(own, torch.tensor(u)))
     return SmoothMaps(tuple(maps), model.fit_number.numpy().copy(), model.latent_dim, float(model.recording_info.get("dt", 1.0)))
 
 
-def _of_additive(map: AdditiveMap, u: Tensor) -> SmoothMap:
+def _of_map(map: Map, u: Tensor) -> SmoothMap:
     def drive(z: Tensor) -> Tensor | None:
         return u.expand(1, len(z), -1) if len(u) else None
 
+    degree = _degree_of_additive(map) if isinstance(map, AdditiveMap) else math.nan
+    return SmoothMap(map.latent_dim, lambda z: step(map, z[None], drive(z))[0], lambda z: jacobian(map, z[None], drive(z))[0], degree)
+
+
+def _degree_of_additive(map: AdditiveMap) -> float:
     linear = map.dense_A()[0]
     if map.phi == "identity":
         linear = linear + map.dense_W1()[0] @ map.dense_W2()[0]
-    known = map.phi in ("identity", "tanh", "clipped", "clipped_basis")
-    return SmoothMap(
-        map.latent_dim, lambda z: step(map, z[None], drive(z))[0], lambda z: jacobian(map, z[None], drive(z))[0], _degree(linear) if known else math.nan
-    )
+    return _degree(linear) if map.phi in ("identity", "tanh", "clipped", "clipped_basis") else math.nan
 
 
 def _of_pieces(map: PiecewiseLinearMap) -> SmoothMap:
@@ -182,7 +186,7 @@ def refuse_on_the_smooth_route(**given: bool) -> None:
 def needs_smooth_route(system: Any) -> bool:
     """Whether a system has no regions to go through: a callable, an object with ``dim`` and ``step`` or ``field``, or a model of smooth units."""
     model = getattr(system, "model", system)
-    if hasattr(model, "additive_map"):
-        return model.additive_map().phi == "tanh"
+    if isinstance(model, Model):
+        return not isinstance(model, AdditiveModel) or model.additive_map().phi == "tanh"
     moves = callable(getattr(system, "step", None)) or callable(getattr(system, "field", None))
     return callable(system) or (moves and isinstance(getattr(system, "dim", None), int))

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from dynrnn.errors import ArgumentError, check_int, unknown_name
-from dynrnn.models.base import AdditiveModel, is_blank
+from dynrnn.models.additive import AdditiveModel
+from dynrnn.models.base import is_blank
 from dynrnn.models.reservoirs.drawing import RESCALINGS, draw_weights, given_weights, rescaled
 from dynrnn.models.reservoirs.sparsity import sparse_where_it_pays
 from dynrnn.streams import stream

@@ -1,6 +1,9 @@
-"""The same update in plain torch: autograd for the gradient, torch's own RAdam for the step. Slow; the truth for ``cpu.py``."""
+"""The same update in torch: autograd for the gradient, torch's own RAdam for the step. Slow with plain recurrences, and then the truth for ``cpu.py``;
+with compiled ones, and parameters that fill the map by any differentiable function, what trains all other models."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -9,12 +12,26 @@ from torch.optim.radam import radam
 
 from dynrnn_kernels.additive.layout import unpack
 from dynrnn_kernels.additive.map import AdditiveMap
-from dynrnn_kernels.additive.reference import forced_sequence
 from dynrnn_kernels.radam import BETA1, BETA2, EPSILON
+from dynrnn_kernels.recurrences import Map, recurrence_of
 from dynrnn_kernels.update.problem import AFFINE, BAD_GRADIENT, BAD_STEP, Draws, Problem, State
 
+MapOf = Callable[[int, Tensor], Map]     # (fit, its parameters theta [P]) -> its map, differentiable
 
-def window_loss(template: AdditiveMap, problem: Problem, f: int, theta: Tensor, windows: np.ndarray, noise: np.ndarray | None, alpha: float, T: int) -> Tensor:
+
+def filled(template: AdditiveMap, problem: Problem) -> MapOf:
+    """Parameters put into the map by index, as the compiled kernels do it."""
+    fill, constant = torch.as_tensor(problem.fill), torch.as_tensor(problem.constant)
+
+    def map_of(f: int, theta: Tensor) -> Map:
+        return unpack(torch.where(fill >= 0, theta[fill.clamp_min(0)], constant.to(theta.dtype))[None], template)
+
+    return map_of
+
+
+def window_loss(
+    map_of: MapOf, problem: Problem, f: int, theta: Tensor, windows: np.ndarray, noise: np.ndarray | None, alpha: float, T: int, backend: str = "reference"
+) -> Tensor:
     """Mean squared error of fit ``f``'s forced predictions over what was seen, plus regularisers; theta [P]."""
     span = windows[:, 1, None] + np.arange(T + 1)
     x = torch.as_tensor(problem.data[windows[:, 0, None], span]).to(theta.dtype)                       # [B, T + 1, N]
@@ -23,10 +40,13 @@ def window_loss(template: AdditiveMap, problem: Problem, f: int, theta: Tensor, 
     if noise is not None:
         x = x + float(problem.noise_level[f]) * torch.as_tensor(noise).to(theta.dtype).transpose(0, 1)
     mean = torch.as_tensor(problem.channel_mean[f]).to(theta.dtype)
-    fill = torch.as_tensor(problem.fill)
-    entries = torch.where(fill >= 0, theta[fill.clamp_min(0)], torch.as_tensor(problem.constant).to(theta.dtype))
-    map = unpack(entries[None], template)
+    map = map_of(f, theta)
     M, N = map.latent_dim, x.shape[2]
+    inputs = u[None] if map.input_dim else None
+
+    def forced(z0: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        return recurrence_of(map).forced_sequence(map, z0[None], target[None], weight[None], inputs, backend=backend)[0]
+
     first = torch.where(seen[:, 0], x[:, 0], mean)
     pull = alpha * torch.as_tensor(problem.gate[f])[None, :, None] * torch.as_tensor(problem.unit)     # [1, T, M]
     weight = pull.to(theta.dtype).expand(len(x), T, M)
@@ -44,14 +64,14 @@ def window_loss(template: AdditiveMap, problem: Problem, f: int, theta: Tensor, 
                     target[r, t] = torch.linalg.pinv(B[rows]) @ (x[r, t] - b)[rows]
                 else:
                     unique[r, t] = 0
-        z = forced_sequence(map, z0[None], target[None], (weight * unique)[None], u[None])[0]
+        z = forced(z0, target, weight * unique)
         prediction = z @ B.T + b
     else:
         L = theta[start : start + (M - N) * N].reshape(M - N, N)
         z0 = torch.cat([first, first @ L.T], -1)
         target = torch.cat([x[:, :-1], torch.zeros(len(x), T, M - N, dtype=theta.dtype)], -1)
         known = torch.cat([seen[:, :-1], torch.zeros(len(x), T, M - N, dtype=torch.bool)], -1)
-        prediction = forced_sequence(map, z0[None], target[None], (weight * known)[None], u[None])[0, ..., :N]
+        prediction = forced(z0, target, weight * known)[..., :N]
     error = torch.where(seen[:, 1:], prediction - x[:, 1:], torch.zeros((), dtype=theta.dtype))
     loss = error.square().sum() / max(int(seen[:, 1:].sum()), 1)
     loss = loss + (torch.as_tensor(problem.decay[f]) * (theta - torch.as_tensor(problem.decay_to)).square()).sum()
@@ -61,17 +81,19 @@ def window_loss(template: AdditiveMap, problem: Problem, f: int, theta: Tensor, 
     return loss
 
 
-def run_updates_reference(template: AdditiveMap, problem: Problem, state: State, draws: Draws, T: int, loss: np.ndarray, norm: np.ndarray) -> None:
-    """What ``run_updates`` does, for the map ``template`` shapes."""
+def run_updates_reference(
+    map_of: MapOf, problem: Problem, state: State, draws: Draws, T: int, loss: np.ndarray, norm: np.ndarray, backend: str = "reference"
+) -> None:
+    """What ``run_updates`` does, for the maps that ``map_of`` makes; fit by fit, so that none depends on another."""
     for i in range(len(draws.windows)):
         for f in range(len(state.theta)):
-            loss[i, f], norm[i, f] = _one(template, problem, state, draws, T, i, f) if state.active[f] else (np.nan, np.nan)
+            loss[i, f], norm[i, f] = _one(map_of, problem, state, draws, T, i, f, backend) if state.active[f] else (np.nan, np.nan)
 
 
-def _one(template: AdditiveMap, problem: Problem, state: State, draws: Draws, T: int, i: int, f: int) -> tuple[float, float]:
+def _one(map_of: MapOf, problem: Problem, state: State, draws: Draws, T: int, i: int, f: int, backend: str) -> tuple[float, float]:
     theta = torch.as_tensor(state.theta[f].copy()).requires_grad_()
     noise = draws.noise[i, f] if len(draws.noise) else None
-    value = window_loss(template, problem, f, theta, draws.windows[i, f], noise, float(draws.alpha[i, f]), T)
+    value = window_loss(map_of, problem, f, theta, draws.windows[i, f], noise, float(draws.alpha[i, f]), T, backend)
     (grad,) = torch.autograd.grad(value, theta)
     grad = grad * torch.as_tensor(problem.trainable)
     size = float(grad.double().norm())

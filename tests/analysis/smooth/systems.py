@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.additive import AdditiveModel
 from dynrnn_kernels.additive import AdditiveMap
 
 

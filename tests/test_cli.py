@@ -40,13 +40,14 @@ def test_fit_judges_stores_and_reports(tmp_path, capsys):
         (["fit", "{tmp}/x.xyz", "--out", "{tmp}/run"], [".xyz"]),
         (["fit", "lorenz63", "--preset", "gtf2023", "--out", "{tmp}/run"], ["gtf-2023"]),
         (["fit", "lorenz63", "--steps", "500", "--alpha", "1.5", "--out", "{tmp}/run"], ["alpha"]),
-        (["fit", "lorenz63", "--steps", "500", "--model", "alrnn", "--average", "--out", "{tmp}/run"], ["latent_dim = 20"]),
+        (["fit", "{tmp}/x.csv", "--dt", "0.1", "--model", "alrnn", "--average", "--out", "{tmp}/run"], ["latent_dim = 20"]),
         (["fit", "{tmp}/nothing.npy", "--alpha", "1.5", "--out", "{tmp}/run"], ["alpha"]),       # before anything is read
         (["report", "{tmp}"], ["no run"]),
     ],
 )
 def test_a_mistake_is_one_message_without_a_traceback(arguments, words, tmp_path, capsys):
     (tmp_path / "x.xyz").write_text("1")
+    (tmp_path / "x.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(50)))
     with pytest.raises(SystemExit) as end:
         main([a.replace("{tmp}", str(tmp_path)) for a in arguments])
     assert end.value.code == 2

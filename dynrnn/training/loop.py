@@ -116,8 +116,8 @@ def standardised(model: Model, recording: xr.Dataset) -> np.ndarray:
 def build_problem(model: Model, recording: xr.Dataset, options: Options) -> tuple[FlatParameters, Problem]:
     F, M, N, T = model.n_fits, model.latent_dim, model.observed_dim, options.sequence_length
     flat = flat_parameters(model, written_out=options.backend == "triton")
-    data = standardised(model, recording)
-    inputs = recording.inputs.values if "inputs" in recording else np.zeros((*data.shape[:2], 0))
+    data = np.ascontiguousarray(standardised(model, recording))                     # other layouts would be compiled for anew, which takes a minute
+    inputs = np.ascontiguousarray(recording.inputs.values) if "inputs" in recording else np.zeros((*data.shape[:2], 0))
     beyond = np.arange(data.shape[1])[None] >= recording.n_time.values[:, None]
     weight, goal, condition = options.regularisation.pulls(model, flat)
     trainable = np.ones(flat.size)

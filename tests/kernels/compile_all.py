@@ -14,7 +14,7 @@ import torch
 import dynrnn as dr
 from dynrnn_kernels.additive import forced_sequence
 from dynrnn_kernels.additive.layout import cpu_layout, pack
-from dynrnn_kernels.additive.norms import spectral_norms
+from dynrnn_kernels.additive.norms import mean_norms, spectral_norms
 from dynrnn_kernels.additive.orbit import later
 from dynrnn_kernels.additive.tangent import carry, random_frames
 
@@ -26,6 +26,7 @@ def compile_for(dtype: torch.dtype) -> None:
     with torch.no_grad():
         map, z = model.additive_map(), z.detach()
         spectral_norms(pack(map), cpu_layout(map), z)
+        mean_norms(pack(map), cpu_layout(map), z[:, None])
         later(map, z, 2, torch.zeros(0, dtype=dtype))
         carry(map, z, random_frames((1, 2, 3, 3), np.random.default_rng(0)).to(dtype), 2, pair=z + 1e-3)
     if dtype == torch.float32:
@@ -33,6 +34,9 @@ def compile_for(dtype: torch.dtype) -> None:
         recording = dr.as_recording(np.stack([np.sin(time + k) for k in range(3)], -1), dt=0.1)
         dr.fit(model, recording, n_updates=2, sequence_length=20, progress=False)
         dr.generate(dr.fit(dr.ESN(3, 20, random_state=0), recording, progress=False), 2)
+    else:
+        for route in ("pruned", "search"):
+            dr.analysis.cycles(([[2.0]], [[-4.0]], [[1.0]], [0.0], [-0.5]), max_period=4, route=route)
 
 
 def main() -> None:

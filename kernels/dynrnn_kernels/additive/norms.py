@@ -47,7 +47,7 @@ def spectral_norms(flat: Tensor, lay: Layout, states: Tensor, u: Tensor | None =
         return _norm(jacobian(map_of(flat, lay), states, u))
     out = states.new_empty(states.shape[:2])
     none = np.empty((states.shape[0], 0, lay.H), out.numpy().dtype)
-    cpu_norms.norms(flat.detach().contiguous().numpy(), lay, states.numpy(), u.numpy(), none, out.numpy())
+    cpu_norms.norms(flat.detach().contiguous().numpy(), _plain(lay), states.numpy(), u.numpy(), none, out.numpy())
     return out
 
 
@@ -66,8 +66,8 @@ def mean_norms(flat: Tensor, lay: Layout, states: Tensor, u: Tensor | None = Non
     out = states.new_empty(F, B)
     slope = np.empty((F, B, lay.H), out.numpy().dtype)
     flats = flat.detach().contiguous().numpy()
-    cpu_norms.mean_slopes(flats, lay, states.numpy(), u.numpy(), slope)
-    cpu_norms.norms(flats, lay, np.empty((F, 0, M), slope.dtype), np.empty((F, 0, lay.K), slope.dtype), slope, out.numpy())
+    cpu_norms.mean_slopes(flats, _plain(lay), states.numpy(), u.numpy(), slope)
+    cpu_norms.norms(flats, _plain(lay), np.empty((F, 0, M), slope.dtype), np.empty((F, 0, lay.K), slope.dtype), slope, out.numpy())
     return out
 
 
@@ -76,6 +76,11 @@ def _norm(J: Tensor) -> Tensor:
     finite = torch.isfinite(J).all(-1).all(-1)
     norms = torch.linalg.matrix_norm(torch.where(finite[..., None, None], J, torch.zeros_like(J)), ord=2)
     return torch.where(finite, norms, torch.full_like(norms, float("nan")))
+
+
+def _plain(lay: Layout) -> Layout:
+    """Without a pattern, which no norm reads, and which would be compiled for anew."""
+    return lay._replace(pattern=None)
 
 
 def _checked(flat: Tensor, lay: Layout, states: Tensor, u: Tensor | None, ndim: int) -> tuple[Tensor, Tensor]:

@@ -33,6 +33,7 @@ class Reservoir(AdditiveModel):
     initialisations = ("reservoir",)
     pulled_to: ClassVar[dict[str, float]] = {}
     unit_rows: ClassVar[tuple[str, ...]] = ()
+    drawn_through_data = True
     sizes: ClassVar[dict[str, tuple[float, float, float]]] = {}                 # hyperparameters, one value per fit: default, least, most
     branch_kind = "identity"
     W: Tensor

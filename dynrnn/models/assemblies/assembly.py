@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from dynrnn.errors import ArgumentError, CertificateError, check_int, unknown_name
+from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.assemblies.blocks import Design, FixedBlocks, SVDBlocks, SymmetricBlocks, drawn_sparse, given_blocks, proven_metric, stacked
 from dynrnn.models.assemblies.bounds import Area
 from dynrnn.models.assemblies.certificate import Certificate, certify, refusal
 from dynrnn.models.assemblies.coupling import Metric, bounded_coupling, coupling
 from dynrnn.models.assemblies.rates import INTEGRATORS, coupling_limit, largest_step, step_rate
 from dynrnn.models.assemblies.topology import coupled_entries, edges_of
-from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.base import is_blank
 from dynrnn.models.initialisation import uniform_fan
 from dynrnn.streams import stream
@@ -55,8 +55,8 @@ class Assembly(AdditiveModel):
     Trained: coupling (fit, entries of B of coupled areas, below the diagonal), h (fit, M), C (fit, M, K), the decoder, and of blocks
     ``symmetric``: rotation, eigenvalue; ``svd``: left, right, singular, log_metric.
 
-    Published settings: "Sparse Combo", sequential images: 16 to 32 areas of 32 units, density 1/30, relu, dt 0.03, only B, C and the readout trained, Adam 1e-3.
-    "GW-Net": 5 areas of 32 units, hub, tanh, half of W's entries 0, singular values at most 1 (here bound=0.95). dt 0.3 is common for cognitive tasks.
+    Published settings: "Sparse Combo" for images pixel by pixel, 16 to 32 areas of 32 units, density 1/30, relu, dt 0.03, Adam 1e-3 on B, C and the
+    readout. "GW-Net": 5 areas of 32 units, hub, tanh, half of W's entries 0, singular values at most 1 (here ``bound``). Cognitive tasks: dt 0.3.
 
     Where the public code differs: its coupling is B - P B' P^-1, skew in the inverse metric, and its check passes whatever the weights, since it multiplies
     elementwise; both are explained in ``studies/assemblies.py``. Its metric of symmetric W, too, is the inverse of one that is proven here.

@@ -52,7 +52,7 @@ class Area:
 
     @cached_property
     def diagonal(self) -> bool:
-        return bool((self.P == np.diag(np.diag(self.P))).all())
+        return bool((np.diag(np.diag(self.P)) == self.P).all())
 
     @cached_property
     def norm(self) -> float:
@@ -81,13 +81,13 @@ class Area:
 
         Moduli: off the diagonal entries by their size, on it positive ones alone, for y_i w_ij d_j y_j <= |y_i| |w_ij| |y_j| (Theorem 1 of the paper).
         """
-        l, n = self.level, len(self.P)
+        n = len(self.P)
         found = [self.norm]
         if self.diagonal:
             moduli = self.P @ positive_part(self.W)
             found.append(largest((moduli + moduli.T) / 2, self.P, gamma(6) * (moduli + moduli.T)))
-        if l > 0:
-            L = l * self.P if self.diagonal else l * np.eye(n)
+        if self.level > 0:
+            L = self._multiplier(self.level)
             G = self.P @ self.W + L                                             # rows are scaled by 1 / P where L = l P
             E = gamma(n + 4) * (np.abs(self.P) @ np.abs(self.W) + L)
             weight = 1 / np.diag(L)
@@ -100,41 +100,44 @@ class Area:
         """1 + c of the module's second line, h >= 0; without ``proof`` an estimate, for searches."""
         if h == 0 or not self.W.any():
             return 1.0
-        l = self.level * (1 + h * self.norm) if self.diagonal else self.level
-        c = self._schur(1.0, h, l)
+        level = self.level * (1 + h * self.norm) if self.diagonal else self.level
+        c = self._schur(1.0, h, level)
         if proof and np.isfinite(c):
-            c = self._proven(c, 1.0, h, l)
+            c = self._proven(c, 1.0, h, level)
         out = 1 + c
         if self.diagonal:
             out = min(out, (1 + h * self.norm) ** 2, 1 + 2 * h * self.log_norm + (h * self.norm) ** 2)
         return out * (1 + 4e-16)
 
-    def _log_norm(self, l: float) -> float:
-        G = self.P @ self.W + l * np.eye(len(self.P))
-        return float(scipy.linalg.eigh(G @ G.T, self.P, eigvals_only=True)[-1]) / (4 * l)
+    def _multiplier(self, level: float) -> np.ndarray:
+        return level * (self.P if self.diagonal else np.eye(len(self.P)))
 
-    def _parts(self, cross: float, h: float, l: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _log_norm(self, level: float) -> float:
+        G = self.P @ self.W + level * np.eye(len(self.P))
+        return float(scipy.linalg.eigh(G @ G.T, self.P, eigvals_only=True)[-1]) / (4 * level)
+
+    def _parts(self, cross: float, h: float, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """G = h (cross P W + L) and its error, K = 2 h L - h^2 W' P W and its error: the inequality is [[c P, -G], [-G', K]] >= 0."""
         P, W, n = self.P, self.W, len(self.P)
-        L = l * P if self.diagonal else l * np.eye(n)
+        L = self._multiplier(level)
         S, error = square(W, P)
         G, E = h * (cross * P @ W + L), h * gamma(n + 6) * (np.abs(P) @ np.abs(W) + L)
         return G, E, h * (2 * L - h * S), h * (h * error + gamma(6) * (2 * L + h * np.abs(S)))
 
-    def _schur(self, cross: float, h: float, l: float) -> float:
+    def _schur(self, cross: float, h: float, level: float) -> float:
         """The least c by its Schur complement, an estimate; infinite where K is not positive definite."""
-        G, _, K, _ = self._parts(cross, h, l)
+        G, _, K, _ = self._parts(cross, h, level)
         try:
             half = scipy.linalg.solve_triangular(np.linalg.cholesky(K), G.T, lower=True)
             return float(scipy.linalg.eigh(half.T @ half, self.P, eigvals_only=True)[-1])
         except (np.linalg.LinAlgError, ValueError):
             return np.inf
 
-    def _proven(self, c: float, cross: float, h: float, l: float) -> float:
+    def _proven(self, c: float, cross: float, h: float, level: float) -> float:
         """A number hardly above c for which the inequality is proven."""
         if not np.isfinite(c):
             return np.inf
-        G, E, K, K_error = self._parts(cross, h, l)
+        G, E, K, K_error = self._parts(cross, h, level)
         for leeway in LEEWAYS:
             wider = c * (1 + leeway)
             Q = np.block([[wider * self.P, -G], [-G.T, K]])

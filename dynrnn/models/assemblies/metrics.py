@@ -6,6 +6,7 @@ import numpy as np
 
 from dynrnn.models.assemblies.bounds import positive_part
 
+
 def sparse_metric(W: np.ndarray) -> np.ndarray | None:
     """Diagonal P (n,) of W with its gain, if |W|_+ - I is Hurwitz, else None (Kozachkov et al. 2022, Theorem 1).
 

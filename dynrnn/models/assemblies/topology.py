@@ -38,7 +38,8 @@ def edges_of(topology: Any, n_areas: int) -> Edges:
         ends = tuple(pair) if isinstance(pair, Sequence) else ()
         if len(ends) != 2 or not all(isinstance(k, int) and 0 <= k < n_areas for k in ends) or ends[0] == ends[1]:
             raise ArgumentError(
-                f"topology must be one of {', '.join(TOPOLOGIES)}, a networkx graph, or pairs of different areas from 0 to {n_areas - 1}, got the pair {pair!r}."
+                f"topology must be one of {', '.join(TOPOLOGIES)}, a networkx graph, or pairs of different areas from 0 to {n_areas - 1}; "
+                f"{pair!r} is no such pair."
             )
         out.add((max(ends), min(ends)))
     return tuple(sorted(out))

@@ -83,7 +83,7 @@ class Assembly(AdditiveModel):
         integrator: str = "implicit-explicit", activation: str = "relu", gain: float = 1.0, bound: float = 0.95, lowest: float = -3.0,
         density: float = 1 / 30, weight_range: float = 1.0, W: Any = None, observation: str = "affine", decoder_bias: bool | None = None, **options: Any,
     ):
-        if isinstance(areas, int) or not len(areas):
+        if not len(areas):
             raise ArgumentError(f"areas must be the units of each area, for example (32, 32, 32), got {areas!r}.")
         sizes = tuple(check_int(f"areas[{k}]", n, low=1) for k, n in enumerate(areas))
         bias = observation == "affine" if decoder_bias is None else decoder_bias

@@ -6,6 +6,7 @@ p_i (x_i - p_i) >= 0, so with multipliers L = l I, or L = l P where P is diagona
     x' P W p <= a |x|^2              if  a P - (P W + L) (4 L)^-1 (P W + L)' >= 0,
     |x + h W p|^2 <= (1 + c) |x|^2   if  [[c P, -h (P W + L)], [., h (2 L - h W' P W)]] >= 0.
 
+For diagonal P bounds by the moduli of entries are tried as well, which prove what sparse areas are drawn for.
 Estimates come from eigenvalues; what is returned is proven by Cholesky factorisations with bounds on rounding (``dynrnn.rounding``), or is infinite.
 """
 
@@ -26,11 +27,13 @@ LEEWAYS = (1e-12, 1e-11, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4)             
 def largest(X: np.ndarray, P: np.ndarray, error: np.ndarray, scale: float = 0.0) -> float:
     """A number c, hardly above the largest eigenvalue of X v = c P v, that is proven to have c P - X > 0 for every symmetric X within ``error``."""
     X = (X + X.T) / 2
+    if not X.any() and not error.any():
+        return 0.0
     try:
         value = float(scipy.linalg.eigh(X, P, eigvals_only=True)[-1])
     except (np.linalg.LinAlgError, ValueError):                                 # P is not positive definite, or something is not finite
         return np.inf
-    size = max(abs(value), scale, 1e-300)
+    size = max(abs(value), scale, 1e-100)
     for leeway in LEEWAYS:
         c = value + leeway * size
         if margin_of_definiteness((c * P - X)[None], (error + gamma(4) * (np.abs(X) + abs(c) * np.abs(P)))[None])[0] > 0:
@@ -100,14 +103,21 @@ class Area:
         """1 + c of the module's second line, h >= 0; without ``proof`` an estimate, for searches."""
         if h == 0 or not self.W.any():
             return 1.0
-        level = self.level * (1 + h * self.norm) if self.diagonal else self.level
-        c = self._schur(1.0, h, level)
-        if proof and np.isfinite(c):
+        levels = [self.level * (1 + h * self.norm)] if self.diagonal else [self.level * by for by in (1.0, 1.4, 2.0, 4.0)]
+        c, level = min((self._schur(1.0, h, level), level) for level in levels)
+        if proof:
             c = self._proven(c, 1.0, h, level)
         out = 1 + c
         if self.diagonal:
-            out = min(out, (1 + h * self.norm) ** 2, 1 + 2 * h * self.log_norm + (h * self.norm) ** 2)
+            out = min(out, (1 + h * self.norm) ** 2, self._growth_of_moduli(h, proof))
         return out * (1 + 4e-16)
+
+    def _growth_of_moduli(self, h: float, proof: bool) -> float:
+        """By the largest modulus of each entry of I + h W D, for diagonal P: h |w_ij|, and on the diagonal max(1, |1 + h w_ii|)."""
+        N = h * np.abs(self.W)
+        np.fill_diagonal(N, np.maximum(1.0, np.abs(1 + h * np.diag(self.W))) * (1 + 4e-16))
+        S, error = square(N, self.P)
+        return largest(S, self.P, error) if proof else float(scipy.linalg.eigh(S, self.P, eigvals_only=True)[-1])
 
     def _multiplier(self, level: float) -> np.ndarray:
         return level * (self.P if self.diagonal else np.eye(len(self.P)))

@@ -42,7 +42,7 @@ class Assembly(AdditiveModel):
     Parameters
     ----------
     observed_dim : channels N. areas : units of each area, four of 32 by default; the latent units M are all of them, area by area.
-    blocks : ``sparse``: W drawn at a share ``density`` of all places, uniform within +-weight_range, until the area contracts (Theorem 1 of the paper);
+    blocks : ``sparse``: W drawn at a share ``density`` of places off the diagonal, within +-weight_range, until the area contracts (Theorem 1 of the paper);
         fixed, as is its diagonal metric. ``symmetric``: eigenvalues of g W between ``lowest`` and ``bound``. ``svd``: W = P^(-1/2) U S V' P^(1/2) with
         g S < ``bound`` and diagonal P within [1/100, 100]. The last two are trained.
     W : arrays (n, n), one an area, in place of drawn blocks; fixed, the same in all fits, refused where no metric is found that proves them.

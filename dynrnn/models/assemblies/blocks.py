@@ -100,9 +100,9 @@ class FixedBlocks:
 
 
 def drawn_sparse(rng: np.random.Generator, n: int, density: float, weight_range: float) -> tuple[np.ndarray, np.ndarray]:
-    """W (n, n) and its diagonal P (n,): a share ``density`` of entries uniform within +-weight_range, drawn until |W|_+ - I is Hurwitz."""
+    """W (n, n) and its diagonal P (n,): a share ``density`` of entries uniform within +-weight_range, none on the diagonal, until |W| - I is Hurwitz."""
     for _ in range(MAX_DRAWS):
-        W = rng.uniform(-weight_range, weight_range, (n, n)) * (rng.random((n, n)) < density)
+        W = rng.uniform(-weight_range, weight_range, (n, n)) * ((rng.random((n, n)) < density) & ~np.eye(n, dtype=bool))
         P = sparse_metric(W)
         if P is not None:
             return W, P

@@ -119,6 +119,10 @@ class Area:
         S, error = square(N, self.P)
         return largest(S, self.P, error) if proof else float(scipy.linalg.eigh(S, self.P, eigvals_only=True)[-1])
 
+    def multiplier(self) -> np.ndarray:
+        """The diagonal of L, positive."""
+        return np.diag(self._multiplier(max(self.level, 1e-3)))
+
     def _multiplier(self, level: float) -> np.ndarray:
         return level * (self.P if self.diagonal else np.eye(len(self.P)))
 

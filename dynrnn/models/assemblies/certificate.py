@@ -11,6 +11,7 @@ import xarray as xr
 
 from dynrnn.errors import ArgumentError, CertificateError
 from dynrnn.models.assemblies.bounds import Area, largest, square
+from dynrnn.models.assemblies.joint import joint_rate
 from dynrnn.models.assemblies.rates import largest_step, step_rate
 from dynrnn.rounding import gamma, margin_of_definiteness
 
@@ -76,7 +77,11 @@ class Bounds:
         return max(block.growth(h, proof) for block in self.blocks)
 
     def rate(self, dt: float, integrator: str, proof: bool = True) -> float:
-        return step_rate(integrator, dt, lambda h: self.growth(h, proof), self.kappa, self.sigma, self.skew)
+        found = step_rate(integrator, dt, lambda h: self.growth(h, proof), self.kappa, self.sigma, self.skew)
+        if integrator == "euler" and dt < 1:
+            multiplier = np.concatenate([block.multiplier() for block in self.blocks])
+            found = min(found, joint_rate(self.P, self.W, self.L, multiplier, dt, proof))
+        return found
 
     def every_step(self, integrator: str) -> bool:
         """Whether a step of any length contracts: |x + dt W D x| <= (1 + dt kappa) |x|."""

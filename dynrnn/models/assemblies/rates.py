@@ -8,7 +8,8 @@ For dx/dt = -x + W phi(x) + L x + ..., J = -I + W D + L with L skew in the metri
     implicit-explicit   |((1 + dt) I - dt L)^-1 (I + dt W D) x| <= beta(dt)^(1/2) / (1 + dt (1 - skew)) |x|
 
 since (1 - dt) x + dt L x has no more than the length of its two orthogonal parts, and |((1 + dt) I - dt L) x| |x| >= x' P ((1 + dt) I - dt L) x. The size
-of the coupling is not in the last line. A step that contracts makes every smaller one contract: I + c dt J is a mean of I and I + dt J.
+of the coupling is not in the last line. For Euler ``joint`` takes all matrices at once and is nearer to the truth. A step that contracts makes every
+smaller one contract: I + c dt J is a mean of I and I + dt J.
 """
 
 from __future__ import annotations

@@ -75,8 +75,15 @@ class Assembly(AdditiveModel):
     pulled_to: ClassVar[dict[str, float]] = {"coupling": 0.0, "h": 0.0, "C": 0.0}
     unit_rows = ()
     coupling: Tensor
+    coupling_limit: Tensor
     h: Tensor
     C: Tensor
+    dt: float
+    gain: float
+    bound: float
+    lowest: float
+    density: float
+    weight_range: float
 
     def __init__(
         self, observed_dim: int, areas: Sequence[int] = (32, 32, 32, 32), *, blocks: str = "sparse", topology: Any = "all", dt: float = 0.1,
@@ -188,7 +195,7 @@ class Assembly(AdditiveModel):
         dt, h = self.dt, self.h.double()
         C = self.C.double() if self.input_dim else None
         eye = torch.eye(self.latent_dim, dtype=torch.float64)
-        gained = {"w2": "identity"} if self.gain == 1 else {"W2": (self.gain * eye).expand_as(W)}
+        gained: dict[str, Any] = {"w2": "identity"} if self.gain == 1 else {"W2": (self.gain * eye).expand_as(W)}
         if self.integrator == "euler":
             return AdditiveMap(
                 a=(1 - dt) * torch.ones_like(h), A=dt * L, W1=dt * W, h1=dt * h, C=None if C is None else dt * C, phi=self.activation, **gained

@@ -23,6 +23,7 @@ _PUBLIC = {
     "ESN": "dynrnn.models",
     "ResidualESN": "dynrnn.models",
     "EulerStateNetwork": "dynrnn.models",
+    "Assembly": "dynrnn.models",
     "MODELS": "dynrnn.models",
     "average": "dynrnn.models",
     "generate": "dynrnn.models",
@@ -57,6 +58,7 @@ _PUBLIC = {
     "report": "dynrnn.reporting",
     "DynrnnError": "dynrnn.errors",
     "ArgumentError": "dynrnn.errors",
+    "CertificateError": "dynrnn.errors",
     "UnknownNameError": "dynrnn.errors",
     "RecordingError": "dynrnn.errors",
     "DatasetError": "dynrnn.errors",
@@ -91,8 +93,22 @@ if TYPE_CHECKING:
     from dynrnn.analysis.reconstruction import PRESETS, evaluate, score_table
     from dynrnn.analyzing import analyze
     from dynrnn.data import as_recording, known_system, load_dataset, read_recording, reference_spectrum, split
-    from dynrnn.errors import ArgumentError, DatasetError, DynrnnError, FileFormatError, RecordingError, RunFolderError, UnknownNameError
-    from dynrnn.models import ALRNN, ESN, MODELS, PLRNN, DendriticPLRNN, EulerStateNetwork, ResidualESN, ShallowPLRNN, average, forecast, generate, warmup
+    from dynrnn.errors import ArgumentError, CertificateError, DatasetError, DynrnnError, FileFormatError, RecordingError, RunFolderError, UnknownNameError
+    from dynrnn.models import (
+        ALRNN,
+        ESN,
+        MODELS,
+        PLRNN,
+        Assembly,
+        DendriticPLRNN,
+        EulerStateNetwork,
+        ResidualESN,
+        ShallowPLRNN,
+        average,
+        forecast,
+        generate,
+        warmup,
+    )
     from dynrnn.models.storage import load, save
     from dynrnn.reporting import report
     from dynrnn.results import read_results

@@ -13,6 +13,7 @@ from dynrnn.errors import DynrnnError
 
 RESERVOIRS = ("esn", "residual-esn", "euler-state-network")
 OF_RESERVOIRS = ("reservoir_dim", "spectral_radius", "leak", "beta", "input_scaling", "bias_scaling", "ridge", "washout")
+OF_ASSEMBLIES = ("areas", "blocks", "topology", "integrator", "step")
 OF_DESCENT = (
     "latent_dim", "hidden_dim", "n_relu", "n_bases", "clipped", "mean_centred", "observation", "init", "average", "forcing", "alpha", "alpha_end", "interval",
     "norm", "updates", "sequence_length", "batch_size", "learning_rate", "training_noise", "latent_regularisation", "observation_regularisation",
@@ -28,7 +29,7 @@ class Fit:
     """A dataset's name (see `dynrnn datasets`) or a recording's file (.csv .npy .npz .mat .nwb)."""
     out: Path
     """New folder for config, checkpoints, results.zarr and report.html."""
-    model: Literal["plrnn", "shallow-plrnn", "dendritic-plrnn", "alrnn", "esn", "residual-esn", "euler-state-network"] = "shallow-plrnn"
+    model: Literal["plrnn", "shallow-plrnn", "dendritic-plrnn", "alrnn", "esn", "residual-esn", "euler-state-network", "assembly"] = "shallow-plrnn"
     latent_dim: int | None = None
     """Latent units M; default the number of channels (alrnn: 20 or more)."""
     hidden_dim: int = 50
@@ -41,6 +42,15 @@ class Fit:
     """Clipped form of shallow-plrnn and dendritic-plrnn, whose orbits stay bounded where max|A| < 1."""
     mean_centred: bool = False
     """Mean-centred form of plrnn and dendritic-plrnn."""
+    areas: tuple[int, ...] = (32, 32, 32, 32)
+    """Units of each area of assembly, which contracts by construction and is for recordings with inputs."""
+    blocks: Literal["sparse", "symmetric", "svd"] = "sparse"
+    """Weights within the areas of assembly."""
+    topology: Literal["all", "hierarchical", "hub"] = "all"
+    """Which areas of assembly are coupled."""
+    integrator: Literal["implicit-explicit", "euler"] = "implicit-explicit"
+    step: float = 0.1
+    """Step of assembly, in its time constants."""
     reservoir_dim: int = 300
     """Units of a reservoir: esn, residual-esn, euler-state-network. These are solved; the options of descent are not for them."""
     spectral_radius: float | None = None
@@ -55,7 +65,8 @@ class Fit:
     """Penalty of a reservoir's readout; of several each fit takes the best on a tenth that is held out."""
     washout: int = 100
     """Samples that drive a reservoir before it learns."""
-    observation: Literal["identity", "affine"] = "identity"
+    observation: Literal["identity", "affine"] | None = None
+    """Default identity; affine for assembly."""
     init: str | None = None
     """Published initialisation; each family has its default."""
     fits: int = 4
@@ -143,6 +154,9 @@ class Fit:
             names = ", ".join("--" + name.replace("_", "-") for name in wrong)
             kind = "is solved, not descended" if solved else "is no reservoir"
             raise ArgumentError(f"{names}: no option of {self.model}, which {kind}. Leave it out.")
+        others = ("latent_dim",) if self.model == "assembly" else OF_ASSEMBLIES
+        if wrong := [f.name for f in fields(self) if f.name in others and getattr(self, f.name) != f.default]:
+            raise ArgumentError(f"{', '.join('--' + name.replace('_', '-') for name in wrong)}: no option of {self.model}. Leave it out.")
 
     def descend(self, model: Any, training: Any, validation: Any, forcing: Any) -> Any:
         import dynrnn as dr
@@ -194,10 +208,12 @@ class Fit:
             "dendritic-plrnn": {"n_bases": self.n_bases, "clipped": self.clipped, "mean_centred": self.mean_centred},
             "alrnn": {"n_relu": self.n_relu},
         }
-        return dr.MODELS[self.model](
-            observed_dim=N, latent_dim=M, input_dim=K, observation=self.observation, init=self.init, n_fits=self.fits,
-            random_state=self.random_state, **shape[self.model],
-        )
+        options: dict[str, Any] = {"input_dim": K, "init": self.init, "n_fits": self.fits, "random_state": self.random_state}
+        if self.observation is not None:
+            options["observation"] = self.observation
+        if self.model == "assembly":
+            return dr.Assembly(N, self.areas, blocks=self.blocks, topology=self.topology, integrator=self.integrator, dt=self.step, **options)
+        return dr.MODELS[self.model](observed_dim=N, latent_dim=M, **options, **shape[self.model])
 
     def forcing_scheme(self) -> Any:
         import dynrnn as dr

@@ -2,6 +2,7 @@
 
 from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.alrnn import ALRNN
+from dynrnn.models.assemblies import Assembly, Certificate
 from dynrnn.models.averaging import average
 from dynrnn.models.base import Model
 from dynrnn.models.dendritic import DendriticPLRNN
@@ -19,6 +20,8 @@ __all__ = [
     "MODELS",
     "PLRNN",
     "AdditiveModel",
+    "Assembly",
+    "Certificate",
     "DendriticPLRNN",
     "EulerStateNetwork",
     "Model",

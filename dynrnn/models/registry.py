@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dynrnn.errors import unknown_name
 from dynrnn.models.alrnn import ALRNN
+from dynrnn.models.assemblies import Assembly
 from dynrnn.models.base import Model
 from dynrnn.models.dendritic import DendriticPLRNN
 from dynrnn.models.plrnn import PLRNN
 from dynrnn.models.reservoirs import ESN, EulerStateNetwork, ResidualESN
 from dynrnn.models.shallow import ShallowPLRNN
 
-MODELS: dict[str, type[Model]] = {cls.family: cls for cls in (PLRNN, ShallowPLRNN, DendriticPLRNN, ALRNN, ESN, ResidualESN, EulerStateNetwork)}
+MODELS: dict[str, type[Model]] = {
+    cls.family: cls for cls in (PLRNN, ShallowPLRNN, DendriticPLRNN, ALRNN, ESN, ResidualESN, EulerStateNetwork, Assembly)
+}
 
 
 def model_class(family: str) -> type[Model]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dynrnn.models import ALRNN, ESN, PLRNN, DendriticPLRNN, EulerStateNetwork, ResidualESN, ShallowPLRNN
+from dynrnn.models import ALRNN, ESN, PLRNN, Assembly, DendriticPLRNN, EulerStateNetwork, ResidualESN, ShallowPLRNN
 
 
 def with_readout(model):
@@ -36,4 +36,9 @@ SOLVED = {
     "residual-esn-cycle": lambda **o: with_readout(ResidualESN(3, 40, branch="cycle", alpha=0.4, beta=0.7, topology="sparse", rescaling="norm", **o)),
     "euler-state-network": lambda **o: with_readout(EulerStateNetwork(3, 20, **o)),
 }
-FAMILIES = DESCENDED | SOLVED
+PULLED_BACK = {                                                                # maps that are filled by a function of the parameters
+    "assembly": lambda **o: Assembly(3, (3, 2, 3), density=0.5, **o),
+    "assembly-svd": lambda **o: Assembly(3, (3, 3), blocks="svd", integrator="euler", activation="tanh", gain=1.5, **o),
+    "assembly-symmetric": lambda **o: Assembly(3, (3, 2, 2), blocks="symmetric", topology="hub", observation="identity", **o),
+}
+FAMILIES = DESCENDED | SOLVED | PULLED_BACK

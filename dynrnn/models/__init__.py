@@ -12,6 +12,7 @@ from dynrnn.models.registry import MODELS, model_class
 from dynrnn.models.reservoirs import ESN, EulerStateNetwork, Reservoir, ResidualESN
 from dynrnn.models.shallow import ShallowPLRNN
 from dynrnn.models.unwrap import model_of
+from dynrnn.models.wave import IdentityRNN, WaveRNN
 
 __all__ = [
     "ALRNN",
@@ -21,10 +22,12 @@ __all__ = [
     "AdditiveModel",
     "DendriticPLRNN",
     "EulerStateNetwork",
+    "IdentityRNN",
     "Model",
     "Reservoir",
     "ResidualESN",
     "ShallowPLRNN",
+    "WaveRNN",
     "average",
     "concat_models",
     "forecast",

@@ -9,8 +9,11 @@ from dynrnn.models.dendritic import DendriticPLRNN
 from dynrnn.models.plrnn import PLRNN
 from dynrnn.models.reservoirs import ESN, EulerStateNetwork, ResidualESN
 from dynrnn.models.shallow import ShallowPLRNN
+from dynrnn.models.wave import IdentityRNN, WaveRNN
 
-MODELS: dict[str, type[Model]] = {cls.family: cls for cls in (PLRNN, ShallowPLRNN, DendriticPLRNN, ALRNN, ESN, ResidualESN, EulerStateNetwork)}
+MODELS: dict[str, type[Model]] = {
+    cls.family: cls for cls in (PLRNN, ShallowPLRNN, DendriticPLRNN, ALRNN, ESN, ResidualESN, EulerStateNetwork, WaveRNN, IdentityRNN)
+}
 
 
 def model_class(family: str) -> type[Model]:

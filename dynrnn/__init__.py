@@ -95,7 +95,20 @@ if TYPE_CHECKING:
     from dynrnn.data import as_recording, known_system, load_dataset, read_recording, reference_spectrum, split
     from dynrnn.errors import ArgumentError, DatasetError, DynrnnError, FileFormatError, RecordingError, RunFolderError, UnknownNameError
     from dynrnn.models import (
-        ALRNN, ESN, MODELS, PLRNN, DendriticPLRNN, EulerStateNetwork, IdentityRNN, ResidualESN, ShallowPLRNN, WaveRNN, average, forecast, generate, warmup,
+        ALRNN,
+        ESN,
+        MODELS,
+        PLRNN,
+        DendriticPLRNN,
+        EulerStateNetwork,
+        IdentityRNN,
+        ResidualESN,
+        ShallowPLRNN,
+        WaveRNN,
+        average,
+        forecast,
+        generate,
+        warmup,
     )
     from dynrnn.models.storage import load, save
     from dynrnn.reporting import report

@@ -72,9 +72,9 @@ class WaveRNN(_Units):
 
     Trained: kernel (fit, c, c, kernel_size), with ``tied=False`` (fit, c, c, kernel_size, n), [o, i, s + kernel_size // 2, p]; D (fit, M, K), h (fit, M), B.
 
-    Solo inputs are the identity as far as it goes: channel k carries input k. Channels beyond the inputs carry a random non-negative mixture of all of them, and
-    inputs beyond the channels have random non-negative weights of norm 1, so that no two symbols of a one-hot input drive alike, and a linear readout can
-    tell them apart (points on a sphere are the corners of their hull). The authors' code sets all of these weights to 1, and every symbol looks the same.
+    Solo inputs are the identity as far as it goes: channel k carries input k. Channels beyond the inputs carry a random non-negative mixture of all of them,
+    and inputs beyond the channels have random non-negative weights of norm 1, so that no two symbols of a one-hot input drive alike, and a linear readout
+    can tell them apart (points on a sphere are the corners of their hull). The authors' code sets all of these weights to 1, and every symbol looks the same.
 
     With phi = identity, one channel, one input and velocity 1 the state is a shift register: z_T[p] = u_{T-p}, up to T = n. Afterwards the wave has gone
     around and old and new add up; one that must remember more than n steps needs more positions, or a leak that training finds.

@@ -161,10 +161,8 @@ def copy(delay: int) -> Task:
 
 def row(name: str, model: AdditiveModel, rate: float, found: xr.Dataset, published: str = "-") -> None:
     last = found.isel(n_updates=-1)
-    print(
-        f"| {name} | {model.parameters_per_fit:,} | {rate:g} | {int(last.n_updates):,} | {float(last.seconds):.0f} | {spread(last.loss)} | {spread(last.score)} | "
-        f"{solved_at(found, 0.99, above=True)} | {published} |", flush=True,
-    )
+    cells = [name, f"{model.parameters_per_fit:,}", f"{rate:g}", f"{int(last.n_updates):,}", f"{float(last.seconds):.0f}", spread(last.loss), spread(last.score)]
+    print("| " + " | ".join([*cells, solved_at(found, 0.99, above=True), published]) + " |", flush=True)
 
 
 def head(title: str) -> None:
@@ -208,7 +206,8 @@ def ablations(seeds: int, n_updates: int) -> None:
 def adding(seeds: int, n_updates: int) -> None:
     """T = 100, Adam at 1e-3; the wave-RNN stops when all seeds are below .01."""
     task: Task = lambda n, key: adding_task(n, 100, random_state=key)  # noqa: E731
-    print("\nadding, T = 100; always 1: .167\n\n| network | parameters | updates | seconds | error | .05 at | published: solved at |\n|---|---|---|---|---|---|---|")
+    print("\nadding, T = 100; always 1: .167\n\n| network | parameters | updates | seconds | error | .05 at | published: solved at |")
+    print("|---|---|---|---|---|---|---|")
     options = {"input_dim": 2, "decoder_bias": True, "n_fits": seeds, "random_state": 0}
     networks = {"wave-RNN": (dr.WaveRNN(1, 100, 27, **options), "300"), "identity-RNN": (dr.IdentityRNN(1, 100, **options), "14,000")}
     seconds = np.inf

@@ -161,8 +161,8 @@ def copy(delay: int) -> Task:
 
 def row(name: str, model: AdditiveModel, rate: float, found: xr.Dataset, published: str = "-") -> None:
     last = found.isel(n_updates=-1)
-    cells = [name, f"{model.parameters_per_fit:,}", f"{rate:g}", f"{int(last.n_updates):,}", f"{float(last.seconds):.0f}", spread(last.loss), spread(last.score)]
-    print("| " + " | ".join([*cells, solved_at(found, 0.99, above=True), published]) + " |", flush=True)
+    cells = [name, f"{model.parameters_per_fit:,}", f"{rate:g}", f"{int(last.n_updates):,}", f"{float(last.seconds):.0f}"]
+    print("| " + " | ".join([*cells, spread(last.loss), spread(last.score), solved_at(found, 0.99, above=True), published]) + " |", flush=True)
 
 
 def head(title: str) -> None:

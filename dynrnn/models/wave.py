@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dynrnn.errors import ArgumentError, check_int, unknown_name
-from dynrnn.models.base import AdditiveModel
+from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.initialisation import uniform_fan
 from dynrnn_kernels.additive import AdditiveMap, Circulant, Scalar, Sparse, Structure
 

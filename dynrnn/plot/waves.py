@@ -69,7 +69,8 @@ def plot_waves(tree: Tree | xr.Dataset, *, fit: Any = None, trial: int = 0) -> A
     right.set_xlim(candidates[0], candidates[-1])
     right.set_xlabel("velocity (positions/step)", fontsize=9)
     right.set_ylabel("power over its median", fontsize=9)
-    right.set_title(f"{row['direction'].item()}, contrast {float(row['contrast']):.3g}", fontsize=10)
+    where = row["direction"].item()
+    right.set_title(f"{where if where == 'standing' else f'towards {where} positions'}, contrast {float(row['contrast']):.3g}", fontsize=10)
     for axes in (left, middle, right):
         tidy(axes)
     note = f"fit {label}, trial {trial}"

@@ -13,7 +13,7 @@ import xarray as xr
 from ._recording import build
 from .errors import DatasetError
 
-RandomState = int | Sequence[int] | None
+RandomState = int | np.integer | Sequence[int] | None
 
 
 def copy_task(n_trials: int = 128, delay: int = 30, *, n_symbols: int = 8, n_recalled: int = 10, random_state: RandomState = 0) -> xr.Dataset:

@@ -96,7 +96,7 @@ class WaveRNN(_Units):
     kernel: Tensor
 
     def __init__(
-        self, observed_dim: int, n_positions: int, n_channels: int = 1, *, kernel_size: int = 3, activation: str = "relu", velocity: float = 1.0,
+        self, observed_dim: int, n_positions: int, n_channels: int = 1, *, kernel_size: int = 3, activation: str = "relu", velocity: float | int = 1.0,
         tied: bool = True, observation: str = "affine", **options: Any,
     ):
         sizes = check_int("n_positions", n_positions, low=1), check_int("n_channels", n_channels, low=1)

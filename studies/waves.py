@@ -10,6 +10,7 @@ each seed on sequences of its own; test: 500 fresh sequences. Published losses o
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Settings:
 
     only: tuple[str, ...] = ("memory", "velocity", "copy", "short", "ablations", "adding")
     seeds: int = 3
-    copy_updates: int = 300
+    copy_updates: int = 200
     """Of the wave-RNN on the copy task; the identity-RNN trains for the same time."""
     short_updates: int = 2_000
     adding_updates: int = 1_000
@@ -88,6 +89,7 @@ def train(
         if done % every == 0 or over:
             rows.append(judge(model, *test))
             took.append((done, spent))
+            print(f"  {model.family}: {done} updates, {spent:.0f} s, loss {spread(rows[-1][0])}, score {spread(rows[-1][1])}", file=sys.stderr, flush=True)
             over = over or bool((rows[-1][0] < solved).all())
         if over:
             break
@@ -184,7 +186,7 @@ def copying(seeds: int, n_updates: int) -> None:
 def short(seeds: int, n_updates: int) -> None:
     head(f"copy, T = 10, {n_updates:,} updates")
     for name, make, published in (("wave-RNN", wave, "5e-9"), ("identity-RNN", dense, "1.5e-1")):
-        for rate in (1e-2, 1e-3) if name == "wave-RNN" else (1e-3, 1e-4):
+        for rate in (1e-2,) if name == "wave-RNN" else (1e-3, 1e-4):
             model = make(seeds)
             row(name, model, rate, train(model, copy(10), rate, n_updates, every=200), published)
 

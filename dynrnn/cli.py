@@ -16,7 +16,8 @@ DRIVEN = ("wave-rnn", "identity-rnn")
 OF_RESERVOIRS = ("reservoir_dim", "spectral_radius", "leak", "beta", "input_scaling", "bias_scaling", "ridge", "washout")
 OF_DESCENT = (
     "latent_dim", "hidden_dim", "n_relu", "n_bases", "clipped", "mean_centred", "positions", "ring_channels", "kernel_size", "velocity", "activation",
-    "observation", "init", "average", "forcing", "alpha", "alpha_end", "interval", "norm", "updates", "sequence_length", "batch_size", "learning_rate", "training_noise", "latent_regularisation", "observation_regularisation",
+    "observation", "init", "average", "forcing", "alpha", "alpha_end", "interval", "norm",
+    "updates", "sequence_length", "batch_size", "learning_rate", "training_noise", "latent_regularisation", "observation_regularisation",
     "gradient_clip", "keep", "checkpoint_every",
 )
 

@@ -38,7 +38,7 @@ class Settings:
 
     only: tuple[str, ...] = ("memory", "velocity", "copy", "short", "ablations", "adding")
     seeds: int = 3
-    copy_updates: int = 200
+    copy_updates: int = 300
     """Of the wave-RNN on the copy task; the identity-RNN trains for the same time."""
     short_updates: int = 2_000
     adding_updates: int = 1_000

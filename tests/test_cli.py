@@ -42,6 +42,8 @@ def test_fit_judges_stores_and_reports(tmp_path, capsys):
         (["fit", "lorenz63", "--steps", "500", "--alpha", "1.5", "--out", "{tmp}/run"], ["alpha"]),
         (["fit", "{tmp}/x.csv", "--dt", "0.1", "--model", "alrnn", "--average", "--out", "{tmp}/run"], ["latent_dim = 20"]),
         (["fit", "{tmp}/nothing.npy", "--alpha", "1.5", "--out", "{tmp}/run"], ["alpha"]),       # before anything is read
+        (["fit", "lorenz63", "--steps", "500", "--model", "wave-rnn", "--kernel-size", "4", "--out", "{tmp}/run"], ["odd", "got 4"]),
+        (["fit", "lorenz63", "--steps", "500", "--model", "wave-rnn", "--latent-dim", "9", "--out", "{tmp}/run"], ["--ring-channels"]),
         (["report", "{tmp}"], ["no run"]),
     ],
 )

@@ -67,6 +67,17 @@ def test_a_bump_moves_at_the_velocity_and_spreads_as_said(velocity, size, tied):
     assert end @ (away - 10 * velocity) ** 2 == pytest.approx(10 * w * (1 - w), abs=1e-5)
 
 
+@pytest.mark.parametrize(("velocity", "n"), [(1.0, 30), (0.3, 30), (0.5, 7)])
+def test_exponents_of_a_linear_wave_are_those_of_its_circulant(velocity, n):
+    """Its eigenvalues are 1 - v + v exp(-2 pi i k / n); 30 positions stay a convolution in the compiled tangent map, 7 are written out.
+
+    Directions of a pair turn into each other, and where in their turn a mean over n_steps ends is worth some 1 / n_steps."""
+    model = WaveRNN(1, n, activation="identity", velocity=velocity, random_state=0)
+    found = dr.analysis.lyapunov_spectrum(model, n_steps=400, n_segments=4, random_state=0)
+    want = np.log(np.maximum(np.abs(1 - velocity + velocity * np.exp(-2j * np.pi * np.arange(n) / n)), 1e-300))
+    np.testing.assert_allclose(np.sort(found.value.values[0])[::-1], np.sort(want)[::-1], atol=2 / 400)
+
+
 @pytest.mark.parametrize(("channels", "inputs"), [(6, 10), (1, 4), (27, 2), (3, 3), (5, 1)])
 def test_solo_inputs_tell_every_symbol_apart(channels, inputs):
     """Only positions 0 are driven; columns differ, and where they have norm 1 every symbol is the argmax of the readout by its own column."""

@@ -13,6 +13,7 @@ from dynrnn.models.registry import MODELS, model_class
 from dynrnn.models.reservoirs import ESN, EulerStateNetwork, Reservoir, ResidualESN
 from dynrnn.models.shallow import ShallowPLRNN
 from dynrnn.models.unwrap import model_of
+from dynrnn.models.wave import IdentityRNN, WaveRNN
 
 __all__ = [
     "ALRNN",
@@ -24,10 +25,12 @@ __all__ = [
     "Certificate",
     "DendriticPLRNN",
     "EulerStateNetwork",
+    "IdentityRNN",
     "Model",
     "Reservoir",
     "ResidualESN",
     "ShallowPLRNN",
+    "WaveRNN",
     "average",
     "concat_models",
     "forecast",

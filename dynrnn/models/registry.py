@@ -10,9 +10,10 @@ from dynrnn.models.dendritic import DendriticPLRNN
 from dynrnn.models.plrnn import PLRNN
 from dynrnn.models.reservoirs import ESN, EulerStateNetwork, ResidualESN
 from dynrnn.models.shallow import ShallowPLRNN
+from dynrnn.models.wave import IdentityRNN, WaveRNN
 
 MODELS: dict[str, type[Model]] = {
-    cls.family: cls for cls in (PLRNN, ShallowPLRNN, DendriticPLRNN, ALRNN, ESN, ResidualESN, EulerStateNetwork, Assembly)
+    cls.family: cls for cls in (PLRNN, ShallowPLRNN, DendriticPLRNN, ALRNN, ESN, ResidualESN, EulerStateNetwork, WaveRNN, IdentityRNN, Assembly)
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dynrnn.models import ALRNN, ESN, PLRNN, Assembly, DendriticPLRNN, EulerStateNetwork, ResidualESN, ShallowPLRNN
+from dynrnn.models import ALRNN, ESN, PLRNN, Assembly, DendriticPLRNN, EulerStateNetwork, IdentityRNN, ResidualESN, ShallowPLRNN, WaveRNN
 
 
 def with_readout(model):
@@ -28,6 +28,9 @@ DESCENDED = {
     "alrnn": lambda **o: ALRNN(3, 6, 2, **o),
     "alrnn-linear": lambda **o: ALRNN(3, 5, 0, **o),
     "alrnn-full": lambda **o: ALRNN(3, 5, 5, observation="affine", **o),
+    "wave-rnn": lambda **o: WaveRNN(3, 30, velocity=0.7, **o),                                          # large enough to stay a convolution in compiled code
+    "wave-rnn-untied": lambda **o: WaveRNN(3, 4, 2, activation="tanh", tied=False, observation="identity", **({"init": "random"} | o)),
+    "identity-rnn": lambda **o: IdentityRNN(3, 6, decoder_bias=True, **o),
 }
 SOLVED = {
     "esn": lambda **o: with_readout(ESN(3, 30, leak=0.5, bias_scaling=0.3, **o)),

@@ -45,6 +45,8 @@ _PUBLIC = {
     "fit": "dynrnn.training",
     "load_checkpoints": "dynrnn.training",
     "minimal_code": "dynrnn.training",
+    "PUBLISHED": "dynrnn.training",
+    "published": "dynrnn.training",
     "select": "dynrnn.training",
     "as_recording": "dynrnn.data",
     "known_system": "dynrnn.data",
@@ -117,6 +119,7 @@ if TYPE_CHECKING:
     from dynrnn.reporting import report
     from dynrnn.results import read_results
     from dynrnn.training import (
+        PUBLISHED,
         AdaptiveTeacherForcing,
         FreeRunning,
         GeneralizedTeacherForcing,
@@ -129,5 +132,6 @@ if TYPE_CHECKING:
         fit,
         load_checkpoints,
         minimal_code,
+        published,
         select,
     )

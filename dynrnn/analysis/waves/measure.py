@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -93,43 +94,29 @@ def wave_velocity(
         raise ArgumentError(f"{M} units in n_channels = {n_channels} rings: rings must be equal, and have at least {FEWEST_POSITIONS} positions each.")
     if T < FEWEST_STEPS:
         raise ArgumentError(f"the orbit has {T} steps, and at least {FEWEST_STEPS} are needed to see anything move. Give a longer one.")
-    window = min(T, LONGEST_WINDOW) if window is None else check_int("window", window, low=FEWEST_STEPS, high=T)
-    grid, given = _candidates(velocities, window), given_order(order, F, n, n_channels)
+    length = min(T, LONGEST_WINDOW) if window is None else check_int("window", window, low=FEWEST_STEPS, high=T)
+    grid, given = _candidates(velocities, length), given_order(order, F, n, n_channels)
     numbers = {name: np.full((F, B), np.nan) for name in NUMBERS}
-    power, spectrum, activity = np.full((F, B, len(grid)), np.nan), np.full((F, B, window, n), np.nan), np.full((F, B, window, n), np.nan)
+    power, spectrum, activity = np.full((F, B, len(grid)), np.nan), np.full((F, B, length, n), np.nan), np.full((F, B, length, n), np.nan)
     places, status, direction = np.tile(np.arange(n), (F, B, 1)), np.full((F, B), ANALYSED, dtype=object), np.full((F, B), "", dtype=object)
     fits = states.fit.values if "fit" in states.coords else np.arange(F)
     for f, b in np.ndindex(F, B):
-        x = values[f, b].reshape(T, n_channels, n)
-        if why := _unfit(x):
-            status[f, b] = why
-            continue
         rng = stream(random_state, "noise", int(fits[f]), b)
-        x = x / np.abs(x).max()                                                 # squares of any size are finite
-        runs = [x, *(scattered(x, rng) for _ in range(n_surrogates))]
-        orders = [onset_order(run[:, 0]) if given is None else given[f] for run in runs]
-        runs = [windows(run[:, :, own], window) for run, own in zip(runs, orders, strict=True)]
-        places[f, b] = orders[0]
-        lines = line_power(np.stack(runs), grid)
-        if not lines[0].max() > 1e-20 * np.square(runs[0]).sum():               # rounding errors alone
-            status[f, b] = UNIFORM
+        found = _of_orbit(values[f, b].reshape(T, n_channels, n), grid, length, None if given is None else given[f], n_surrogates, rng)
+        if isinstance(found, str):
+            status[f, b] = found
             continue
-        best, least = int(lines[0].argmax()), 1e-12 * lines.max()
-        numbers["velocity"][f, b], numbers["contrast"][f, b] = grid[best], lines[0, best] / max(float(np.median(lines[0])), least)
-        if n_surrogates:
-            own, others = lines[1:], (lines[1:].sum(0) - lines[1:]) / (n_surrogates - 1)
-            excess = lines[0] / np.maximum(own.mean(0), least)
-            numbers["excess"][f, b], numbers["excess_velocity"][f, b] = excess.max(), grid[(lines[0] - own.mean(0)).argmax()]
-            numbers["excess_null"][f, b] = (own / np.maximum(others, least)).max()
-        direction[f, b] = "standing" if abs(grid[best]) <= 1 / window else "higher" if grid[best] > 0 else "lower"
-        if best in (0, len(grid) - 1):
+        for name, value in found.numbers.items():
+            numbers[name][f, b] = value
+        power[f, b], spectrum[f, b], activity[f, b], places[f, b] = found.power, found.spectrum, found.activity, found.order
+        v = found.numbers["velocity"]
+        direction[f, b] = "standing" if abs(v) <= 1 / length else "higher" if v > 0 else "lower"
+        if v in (grid[0], grid[-1]):
             status[f, b] = AT_THE_END
-        power[f, b], spectrum[f, b] = lines[0], plane_power(runs[0])
-        activity[f, b] = runs[0][0][:, x.var(axis=(0, 2)).argmax()]
     if F * B == 1 and not np.isfinite(numbers["velocity"]).any():
         raise RecordingError(f"nothing could move in the only orbit: {status[0, 0]}. Give another stretch.")
     coords = {dim: states[dim].values if dim in states.coords else np.arange(states.sizes[dim]) for dim in ("fit", "trial")}
-    coords |= {"candidate": grid, "frequency": np.fft.fftshift(np.fft.fftfreq(window)), "wavenumber": np.fft.fftshift(np.fft.fftfreq(n))}
+    coords |= {"candidate": grid, "frequency": np.fft.fftshift(np.fft.fftfreq(length)), "wavenumber": np.fft.fftshift(np.fft.fftfreq(n))}
     out: dict[str, Any] = {name: (("fit", "trial"), numbers[name], {"long_name": meaning, "units": unit}) for name, (meaning, unit) in NUMBERS.items()}
     out |= {
         "direction": (("fit", "trial"), direction.astype(str), {"long_name": "where waves travel to"}),
@@ -140,7 +127,43 @@ def wave_velocity(
         "status": (("fit", "trial"), status.astype(str), {"long_name": "what was done"}),
     }
     ordered_by = "onset" if given is None else order if isinstance(order, str) else "given"
-    return xr.Dataset(out, coords=coords, attrs={"dt": dt, "window": window, "n_channels": n_channels, "ordered_by": ordered_by, "n_surrogates": n_surrogates})
+    return xr.Dataset(out, coords=coords, attrs={"dt": dt, "window": length, "n_channels": n_channels, "ordered_by": ordered_by, "n_surrogates": n_surrogates})
+
+
+@dataclass(frozen=True)
+class Found:
+    """Of one orbit: values of NUMBERS by name, power of every candidate, Fourier plane, first stretch, order."""
+
+    numbers: dict[str, float]
+    power: np.ndarray
+    spectrum: np.ndarray
+    activity: np.ndarray
+    order: np.ndarray
+
+
+def _of_orbit(x: np.ndarray, grid: np.ndarray, window: int, order: np.ndarray | None, n_surrogates: int, rng: np.random.Generator) -> Found | str:
+    """What x [time, channel, position] shows in this order (None: by onsets), or why nothing."""
+    if not np.isfinite(x).all():
+        return "orbit not finite"
+    if (x == x[:1, :, :1]).all():
+        return "constant activity: every sample is the same"
+    x = x / np.abs(x).max()                                                     # squares of any size are finite
+    runs = [x, *(scattered(x, rng) for _ in range(n_surrogates))]
+    orders = [onset_order(run[:, 0]) if order is None else order for run in runs]
+    cut = [windows(run[:, :, own], window) for run, own in zip(runs, orders, strict=True)]
+    lines = line_power(np.stack(cut), grid)
+    power, others = lines[0], lines[1:]
+    if not power.max() > 1e-20 * np.square(cut[0]).sum():                       # rounding errors alone
+        return UNIFORM
+    best, least = int(power.argmax()), 1e-12 * lines.max()
+    numbers = {"velocity": float(grid[best]), "contrast": float(power[best]) / max(float(np.median(power)), least)}
+    if n_surrogates:
+        expected = others.mean(0)
+        without = (others.sum(0) - others) / (n_surrogates - 1)                 # what the others are on average
+        numbers["excess"] = float((power / np.maximum(expected, least)).max())
+        numbers["excess_velocity"] = float(grid[(power - expected).argmax()])
+        numbers["excess_null"] = float((others / np.maximum(without, least)).max())
+    return Found(numbers, power, plane_power(cut[0]), cut[0][0][:, x.var(axis=(0, 2)).argmax()], orders[0])
 
 
 def _candidates(velocities: Any, window: int) -> np.ndarray:
@@ -153,12 +176,3 @@ def _candidates(velocities: Any, window: int) -> np.ndarray:
     if grid.ndim != 1 or len(grid) < 3 or not np.isfinite(grid).all() or not (np.diff(grid) > 0).all():
         raise ArgumentError("velocities must be three or more rising numbers, the candidates in positions a step, such as numpy.linspace(-2, 2, 401).")
     return grid
-
-
-def _unfit(x: np.ndarray) -> str:
-    """Why nothing can be said of x [time, channel, position]; empty if something can."""
-    if not np.isfinite(x).all():
-        return "orbit not finite"
-    if (x == x[:1]).all() and (x == x[..., :1]).all():
-        return "constant activity: every sample is the same"
-    return ""

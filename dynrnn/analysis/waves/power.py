@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import fft
 
 
 def windows(x: np.ndarray, length: int) -> np.ndarray:
@@ -20,7 +19,7 @@ def line_power(x: np.ndarray, velocities: np.ndarray) -> np.ndarray:
     k = 0 and moves at any velocity: it does not count. O(run window channel time position velocity).
     """
     R, W, T, c, n = x.shape
-    by_time = fft.rfft(x, axis=4)[..., 1:].transpose(4, 0, 2, 1, 3).reshape(-1, R, T, W * c)                  # [k, run, time, rest]
+    by_time = np.fft.rfft(x, axis=4)[..., 1:].transpose(4, 0, 2, 1, 3).reshape(-1, R, T, W * c)                  # [k, run, time, rest]
     twice = np.where(np.arange(1, n // 2 + 1) * 2 == n, 1.0, 2.0)                                            # k and -k have the same power
     out, angle = np.zeros((R, len(velocities))), velocities[:, None] * np.arange(T)
     for k, (row, weight) in enumerate(zip(by_time, twice, strict=True), 1):
@@ -32,5 +31,5 @@ def line_power(x: np.ndarray, velocities: np.ndarray) -> np.ndarray:
 def plane_power(x: np.ndarray) -> np.ndarray:
     """Fourier power [frequency, wavenumber] of windows x [window, time, channel, position], mean over windows and channels, both axes in rising order with
     0 in the middle (``numpy.fft.fftshift``); a wave of velocity v has omega = -v k."""
-    power = np.abs(fft.fft2(x, axes=(1, 3))) ** 2
-    return fft.fftshift(power.mean((0, 2)), axes=(0, 1)) / (x.shape[1] * x.shape[3])
+    power = np.abs(np.fft.fft2(x, axes=(1, 3))) ** 2
+    return np.fft.fftshift(power.mean((0, 2)), axes=(0, 1)) / (x.shape[1] * x.shape[3])

@@ -41,12 +41,12 @@ def initial_states(subject: Subject, n_starts: int, box: Any, starts: Any, rando
         return torch.tensor(np.array(own)[subject.usable])
     if n_starts < FEWEST:
         raise ArgumentError(f"n_starts = {n_starts} says nothing: take at least {FEWEST} (256 for shares to a few per cent), or name them with starts=.")
-    if box is None and subject.model is None:
+    if box is None:
+        if subject.model is not None:
+            return subject.model.random_states(n_starts, random_state)[torch.as_tensor(subject.usable)]
         raise ArgumentError(
             "a bare map or known system does not say where orbits may start: pass box=(low, high), each a number "
             f"or {M} numbers, or starts= of shape (start, {M})."
         )
-    if box is None:
-        return subject.model.random_states(n_starts, random_state)[torch.as_tensor(subject.usable)]
     low, high = box_of(box, M)
     return torch.tensor(np.stack([low + (high - low) * stream(random_state, "initial state", int(k)).random((n_starts, M)) for k in fits]))

@@ -125,7 +125,7 @@ def test_fit_trains_it_certified_and_a_fit_alone_is_that_of_the_ensemble():
         assert torch.equal(value[0], short.state_dict()[name][1]), name
 
 
-def test_given_blocks():
+def test_given_blocks(tmp_path):
     rng = np.random.default_rng(0)
     symmetric = rng.standard_normal((4, 4))
     symmetric = (symmetric + symmetric.T) / 2
@@ -136,6 +136,10 @@ def test_given_blocks():
     found = model.certificate()
     assert found.check().all()
     np.testing.assert_array_equal(found.weights[1, 4:7, 4:7], rotation)
+    again = dr.load(dr.save(model, tmp_path / "given.dynrnn"))
+    np.testing.assert_array_equal(again.certificate().metric, found.metric)
+    with pytest.raises(dr.ArgumentError, match="W and blocks, density were both given"):
+        Assembly(2, (3,), W=[rotation], blocks="svd", density=0.2)
     with pytest.raises(dr.CertificateError, match=r"area 1 .* 1\.05"):
         Assembly(2, (4, 3), W=[symmetric, rotation * 1.05 / 0.9])
     with pytest.raises(dr.CertificateError, match=r"area 0 .*symmetric W is 1\.4"):

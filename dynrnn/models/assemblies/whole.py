@@ -73,10 +73,12 @@ class Bounds:
         return max(block.growth(h, proof) for block in self.blocks)
 
     def rate(self, dt: float, integrator: str, proof: bool = True) -> float:
-        found = step_rate(integrator, dt, lambda h: self.growth(h, proof), self.kappa, self.sigma, self.skew)
+        found = np.inf
         if integrator == "euler" and dt < 1:
             multiplier = np.concatenate([block.multiplier() for block in self.blocks])
-            found = min(found, joint_rate(self.P, self.W, self.L, multiplier, dt, proof))
+            found = joint_rate(self.P, self.W, self.L, multiplier, dt, proof)
+        if proof or not found < 1:                                              # by parts, as the construction of a model has it
+            found = min(found, step_rate(integrator, dt, lambda h: self.growth(h, proof), self.kappa, self.sigma, self.skew))
         return found
 
     def every_step(self, integrator: str) -> bool:

@@ -31,7 +31,7 @@ class Settings:
     area: int = 32
     nets: int = 40
     draws: int = 600
-    training: int = 1_000
+    training: int = 400
 
 
 def states(settings: Settings) -> None:

@@ -31,7 +31,7 @@ class Settings:
     area: int = 32
     nets: int = 40
     draws: int = 600
-    training: int = 1_000
+    training: int = 400
 
 
 def states(settings: Settings) -> None:
@@ -54,7 +54,7 @@ def states(settings: Settings) -> None:
 
 def updates() -> None:
     print("\nafter each of 100 arbitrary updates (Adam at 0.1; gradients: noise, noise of 10^6, uphill on the largest entries of the map), 3 areas of 8\n")
-    print("| blocks | integrator | not certified | largest |P L + L'P| / |P L| | largest norm of the coupling |\n|---|---|---|---|---|")
+    print("| blocks | integrator | not certified | largest entry of P L + L'P over the norm of P L | largest norm of the coupling |\n|---|---|---|---|---|")
     for kind in KINDS:
         for step in STEPS:
             model = dr.Assembly(2, (8, 8, 8), blocks=kind, integrator=step, density=0.15, random_state=0)

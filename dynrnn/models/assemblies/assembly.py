@@ -102,6 +102,9 @@ class Assembly(AdditiveModel):
                 raise unknown_name(name, value, known)
         if blocks not in (*BLOCKS, "given") or (blocks == "given" and W is None and not is_blank()):
             raise unknown_name("blocks", blocks, BLOCKS)
+        drawing = {"blocks": (blocks, "sparse"), "density": (density, 1 / 30), "weight_range": (weight_range, 1.0)}
+        if W is not None and (wrong := [name for name, (value, default) in drawing.items() if value != default]):
+            raise ArgumentError(f"W and {', '.join(wrong)} were both given, but weights that are given stay as they are. Leave one out.")
         self.blocks, self.integrator, self.activation = "given" if W is not None else blocks, integrator, activation
         limits = {"dt": (dt, 0.0, np.inf), "gain": (gain, 0.0, np.inf), "bound": (bound, 0.0, 1.0), "density": (density, 0.0, 1.0 + 1e-12)}
         for name, (value, low, high) in (limits | {"weight_range": (weight_range, 0.0, np.inf), "lowest": (lowest, -np.inf, bound)}).items():
@@ -194,7 +197,7 @@ class Assembly(AdditiveModel):
         _, W, L = self.parts()
         dt, h = self.dt, self.h.double()
         C = self.C.double() if self.input_dim else None
-        eye = torch.eye(self.latent_dim, dtype=torch.float64)
+        eye = torch.eye(self.latent_dim, dtype=torch.float64, device=h.device)
         gained: dict[str, Any] = {"w2": "identity"} if self.gain == 1 else {"W2": (self.gain * eye).expand_as(W)}
         if self.integrator == "euler":
             return AdditiveMap(

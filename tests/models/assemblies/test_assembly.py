@@ -74,12 +74,12 @@ def test_topologies():
 @pytest.mark.parametrize("integrator", STEPS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_certified_after_each_of_many_arbitrary_updates(kind, integrator):
-    """Adam at a rate of 0.1 on noise, on noise of 1e6, and uphill on the map's largest entries: 16 updates, each checked; the study does 100."""
+    """Adam at a rate of 0.1 on noise, on noise of 1e6, and uphill on the map's largest entries: 12 updates, each checked; the study does 100."""
     model = assembly(kind, areas=(3, 2, 3), density=0.5, integrator=integrator, dt=0.2)
     optimiser = torch.optim.Adam(model.parameters(), 0.1)
     g = torch.Generator().manual_seed(0)
     start = model.coupling.detach().clone()
-    for update in range(16):
+    for update in range(12):
         optimiser.zero_grad()
         if update % 2:
             map = model.additive_map()
@@ -92,7 +92,7 @@ def test_certified_after_each_of_many_arbitrary_updates(kind, integrator):
         assert found.check().all(), (update, found.faults())
     P, L = found.metric[0], found.coupling[0]
     assert np.abs(P @ L + L.T @ P).max() <= 1e-10 * np.linalg.norm(P @ L)
-    assert (model.coupling - start).abs().max() > 0.3                                 # it did move
+    assert (model.coupling - start).abs().max() > 0.2                                 # it did move
     if integrator == "implicit-explicit":
         model.coupling.data *= 1e4
         assert model.certificate().check().all()
@@ -125,7 +125,7 @@ def test_fit_trains_it_certified_and_a_fit_alone_is_that_of_the_ensemble():
         assert torch.equal(value[0], short.state_dict()[name][1]), name
 
 
-def test_given_blocks():
+def test_given_blocks(tmp_path):
     rng = np.random.default_rng(0)
     symmetric = rng.standard_normal((4, 4))
     symmetric = (symmetric + symmetric.T) / 2
@@ -136,6 +136,10 @@ def test_given_blocks():
     found = model.certificate()
     assert found.check().all()
     np.testing.assert_array_equal(found.weights[1, 4:7, 4:7], rotation)
+    again = dr.load(dr.save(model, tmp_path / "given.dynrnn"))
+    np.testing.assert_array_equal(again.certificate().metric, found.metric)
+    with pytest.raises(dr.ArgumentError, match="W and blocks, density were both given"):
+        Assembly(2, (3,), W=[rotation], blocks="svd", density=0.2)
     with pytest.raises(dr.CertificateError, match=r"area 1 .* 1\.05"):
         Assembly(2, (4, 3), W=[symmetric, rotation * 1.05 / 0.9])
     with pytest.raises(dr.CertificateError, match=r"area 0 .*symmetric W is 1\.4"):

@@ -30,15 +30,15 @@ def scaled(certificate, L, **options):
 @pytest.mark.parametrize("integrator", STEPS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_state_of_random_assemblies_violates_its_certificate(kind, integrator):
-    """5 fits x 200 states by the kernel's Jacobian of the map, and, in continuous time, gains that have no state at all."""
-    model = assembly(kind, integrator=integrator, n_fits=5, gain=1.5, activation="tanh" if kind == "svd" else "relu")
+    """3 fits x 150 states by the kernel's Jacobian of the map, and, in continuous time, gains that have no state at all."""
+    model = assembly(kind, integrator=integrator, n_fits=3, gain=1.5, activation="tanh" if kind == "svd" else "relu")
     found = model.certificate()
     assert found.check().all(), found.faults()
-    assert (model.violations(states(model)) == 0).all()
+    assert (model.violations(states(model, 150)) == 0).all()
     assert (found.violations(1.0001 * found.rate[:, None, None, None] * np.eye(11)) == 1).all()
     rng = np.random.default_rng(0)
-    for k in range(5):
-        for gains in [*rng.integers(0, 2, (20, 11)), *rng.random((20, 11))]:
+    for k in range(3):
+        for gains in [*rng.integers(0, 2, (15, 11)), *rng.random((15, 11))]:
             J = in_metric(found.metric[k], -np.eye(11) + found.weights[k] * gains + found.coupling[k])
             assert np.linalg.eigvalsh((J + J.T) / 2)[-1] <= -found.continuous_rate[k]
 
@@ -53,12 +53,12 @@ def test_trajectories_under_common_input_approach_at_every_step(kind, integrator
     z = torch.tensor(3 * rng.standard_normal((1, 2, 11)))
     distance = []
     with torch.no_grad():
-        for _ in range(200):
+        for _ in range(100):
             distance.append(found.distance(z[:, 0].numpy(), z[:, 1].numpy())[0])
             z = model.step(z, torch.tensor(rng.standard_normal((1, 1, 2))).expand(1, 2, 2))
     ratio = np.array(distance[1:]) / distance[:-1]
     assert ratio.max() <= found.rate[0]
-    assert -np.log(ratio).sum() / (199 * 0.02) >= 0.9 * found.continuous_rate[0]
+    assert -np.log(ratio).sum() / (99 * 0.02) >= 0.9 * found.continuous_rate[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -76,16 +76,18 @@ def _solve_fit(model: Reservoir, fit: int, trials: list, ridges: np.ndarray, was
 
     Missing samples enter as the channel's mean; where there are any, all is done again with the predictions of the first readout in their place.
     """
-    N, n = model.observed_dim, model.reservoir_dim
+    N, n = model.observed_dim, model.n_units
     weights = replace(model.weights(fit), W_out=np.zeros((0, n)), b_out=np.zeros(N))
     found, start = _pass(model, weights, trials, ridges, washout)
     if any(np.isnan(x).any() for x, _ in trials):
-        found, start = _pass(model, replace(weights, W_out=np.ascontiguousarray(found.W[0].T), b_out=found.b[0]), trials, ridges, washout)
+        W_out = np.zeros((N, n))
+        W_out[:, model.readout_units] = found.W[0].T
+        found, start = _pass(model, replace(weights, W_out=W_out, b_out=found.b[0]), trials, ridges, washout)
     return found, start
 
 
 def _pass(model: Reservoir, weights: Weights, trials: list, ridges: np.ndarray, washout: int) -> tuple[Solution, tuple[np.ndarray, np.ndarray]]:
-    N, n = model.observed_dim, model.reservoir_dim
+    N, n, read = model.observed_dim, model.n_units, model.readout_units
     prepared, sums, start = weights.prepared(), None, SumsOfProducts(N, n)
     n_rows = sum(max(0, len(x) - 1 - washout) for x, _ in trials)
     with ThreadPoolExecutor(1) as other, threadpool_limits(1, user_api="blas"):
@@ -95,15 +97,16 @@ def _pass(model: Reservoir, weights: Weights, trials: list, ridges: np.ndarray, 
             for first in range(0, len(x) - 1, PIECE):
                 target = x[first + 1 : first + 1 + PIECE]
                 drive = None if u is None else u[first + 1 : first + 1 + PIECE]
-                _, h, state = run(weights, state, len(target), target, drive, prepared=prepared)
+                path, state = run(weights, state, len(target), target, drive, prepared=prepared, share=False)  # the other thread has the sums to take
                 kept = (np.arange(first, first + len(target)) >= washout) & ~np.isnan(target).any(1)
-                X, Y = h[kept], target[kept]
-                if sums is None and len(X):
-                    enough = exact_enough(ridges, float((X**2).sum(1).mean()), n_rows)
-                    sums = SumsOfProducts(n, N) if enough else TriangularFactor(n, N)
+                h, Y = path[kept, N:], target[kept]
+                if sums is None and len(h):
+                    X = h[:, read]
+                    kind = SumsOfProducts if exact_enough(ridges, float((X**2).sum(1).mean()), n_rows) else TriangularFactor
+                    sums = kind(X.shape[1], N)
                 if pending is not None:
                     pending.result()
-                pending = None if sums is None else other.submit(_add, sums, start, X, Y)
+                pending = None if sums is None else other.submit(_add, sums, start, h, Y, read)
         if pending is not None:
             pending.result()
     if sums is None:
@@ -112,9 +115,9 @@ def _pass(model: Reservoir, weights: Weights, trials: list, ridges: np.ndarray, 
     return sums.solve(ridges), (cold.W[0], cold.b[0])
 
 
-def _add(sums: SumsOfProducts | TriangularFactor, start: SumsOfProducts, X: np.ndarray, Y: np.ndarray) -> None:
-    sums.add(X, Y)
-    start.add(Y, X)
+def _add(sums: SumsOfProducts | TriangularFactor, start: SumsOfProducts, h: np.ndarray, Y: np.ndarray, read: slice) -> None:
+    sums.add(h[:, read], Y)
+    start.add(Y, h)
 
 
 def _forecast_errors(model: Reservoir, validation: xr.Dataset, washout: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from dynrnn.models.reservoirs.drawing import RESCALINGS, draw_weights, given_wei
 from dynrnn.models.reservoirs.sparsity import sparse_where_it_pays
 from dynrnn.streams import stream
 from dynrnn_kernels.additive import AdditiveMap
-from dynrnn_kernels.reservoir import Weights, run
+from dynrnn_kernels.reservoir import Layer, Weights, at_once, run
 
 Size = Any                                                                      # a number, or one per fit
 
@@ -70,6 +71,16 @@ class Reservoir(AdditiveModel):
             self.register_buffer(name, torch.tensor(np.broadcast_to(values, (n_fits,)).copy()))
         self._fill(W, W_in)
 
+    @property
+    def n_units(self) -> int:
+        """Units beside the predictions x."""
+        return self.latent_dim - self.observed_dim
+
+    @property
+    def readout_units(self) -> slice:
+        """Which of these units the readout takes."""
+        return slice(0, self.n_units)
+
     def size(self, name: str, fit: int) -> float:
         """A hyperparameter of one fit, by its place in the ensemble."""
         return float(getattr(self, name)[fit])
@@ -93,7 +104,8 @@ class Reservoir(AdditiveModel):
                     values[name][f] = torch.as_tensor(value)
         for name, value in values.items():
             self.register_buffer(name, value)
-        for name, shape in {"W_out": (N, n), "b_out": (N,), "L": (n, N), "h_start": (n,)}.items():
+        units, read = self.n_units, self.readout_units.stop - self.readout_units.start
+        for name, shape in {"W_out": (N, read), "b_out": (N,), "L": (units, N), "h_start": (units,)}.items():
             self.register_parameter(name, nn.Parameter(zeros(*shape), requires_grad=False))
 
     def _draw_fit(self, rng: np.random.Generator, fit: int, draw_W: bool) -> dict[str, np.ndarray]:
@@ -137,7 +149,7 @@ class Reservoir(AdditiveModel):
     @property
     def parameters_per_fit(self) -> int:
         """Numbers that are solved."""
-        return self.observed_dim * (self.reservoir_dim + 1)
+        return self.W_out[0].numel() + self.observed_dim
 
     def branch_matrix(self) -> Tensor:
         """keep O written out, [F, n, n]."""
@@ -169,12 +181,21 @@ class Reservoir(AdditiveModel):
 
     def weights(self, fit: int) -> Weights:
         """One fit's arrays for ``dynrnn_kernels.reservoir``, by its place in the ensemble."""
+        array = lambda x: x[fit].detach().numpy()  # noqa: E731
+        W_out = np.zeros((self.observed_dim, self.n_units))
+        W_out[:, self.readout_units] = array(self.W_out)
+        return Weights(self.layers(fit), W_out, array(self.b_out))
+
+    def layers(self, fit: int) -> tuple[Layer, ...]:
+        """What drives the units, without the readout."""
         n, (keep, gain), branch = self.reservoir_dim, self.keep_and_gain(), self.branch()
         array = lambda x: x[fit].detach().numpy()  # noqa: E731
-        return Weights(
-            np.concatenate([array(self.W_in), array(self._recurrent())], 1), np.full(n, float(keep[fit])), np.full(n, float(gain[fit])), array(self.b),
-            array(self.W_out), array(self.b_out), source=np.roll(np.arange(n), 1) if self.branch_kind == "cycle" else None,
-            mixing=array(branch) if isinstance(branch, Tensor) else None, D=array(self.D) if self.input_dim else None,
+        whole = np.concatenate([array(self.W_in), array(self._recurrent())], 1)
+        return (
+            Layer(
+                whole, np.full(n, float(keep[fit])), np.full(n, float(gain[fit])), array(self.b), D=array(self.D) if self.input_dim else None,
+                source=np.roll(np.arange(n), 1) if self.branch_kind == "cycle" else None, mixing=array(branch) if isinstance(branch, Tensor) else None,
+            ),
         )
 
     def free_runner(self) -> Callable[[Tensor, int, Tensor | None], Tensor]:
@@ -183,20 +204,24 @@ class Reservoir(AdditiveModel):
         prepared = [w.prepared() for w in weights]
 
         def free_run(z: Tensor, n_steps: int, u: Tensor | None) -> Tensor:
-            N, out = self.observed_dim, np.empty((*z.shape[:2], n_steps, z.shape[2]))
-            for f in range(z.shape[0]):
-                for k in range(z.shape[1]):
-                    inputs = None if u is None else u[f, k].numpy()
-                    out[f, k, :, :N], out[f, k, :, N:], _ = run(weights[f], z[f, k].numpy(), n_steps, inputs=inputs, prepared=prepared[f])
+            F, B, M = z.shape
+            out = np.empty((F, B, n_steps, M))
+
+            def one(f: int, k: int) -> None:
+                inputs = None if u is None else u[f, k].numpy()
+                run(weights[f], z[f, k].numpy(), n_steps, inputs=inputs, prepared=prepared[f], path=out[f, k], share=F * B == 1)
+
+            at_once([partial(one, f, k) for f in range(F) for k in range(B)])
             return torch.from_numpy(out)
 
         return free_run
 
     def driven(self, x: np.ndarray, u: Tensor | None, fit: int) -> np.ndarray:
         """States [T, M] of one fit at the standardised samples x [T, N]; u [T - 1, K] from the second sample on. It starts from h = 0."""
-        N, n = self.observed_dim, self.reservoir_dim
-        out = np.zeros((len(x), N + n))
+        N = self.observed_dim
+        out = np.zeros((len(x), self.latent_dim))
         out[0, :N] = np.nan_to_num(x[0])
-        predicted, h, _ = run(self.weights(fit), out[0], len(x) - 1, x[1:], None if u is None else u.numpy())
-        out[1:, :N], out[1:, N:] = np.where(np.isnan(x[1:]), predicted, x[1:]), h
+        run(self.weights(fit), out[0], len(x) - 1, x[1:], None if u is None else u.numpy(), path=out[1:])
+        seen = ~np.isnan(x[1:])
+        out[1:, :N][seen] = x[1:][seen]
         return out

@@ -35,6 +35,7 @@ class Reservoir(AdditiveModel):
     pulled_to: ClassVar[dict[str, float]] = {}
     unit_rows: ClassVar[tuple[str, ...]] = ()
     sizes: ClassVar[dict[str, tuple[float, float, float]]] = {}                 # hyperparameters, one value per fit: default, least, most
+    fixed_by: ClassVar[dict[str, tuple[str, ...]]] = {"W": ("spectral_radius", "density"), "W_in": ("input_scaling",)}   # weights that may be given
     branch_kind = "identity"
     W: Tensor
     orthogonal: Tensor
@@ -47,21 +48,23 @@ class Reservoir(AdditiveModel):
     h_start: Tensor
 
     def _build(
-        self, observed_dim: int, reservoir_dim: int, given: dict[str, Size], *, input_dim: int, topology: str, rescaling: str, W: Any, W_in: Any,
-        n_fits: int, random_state: int | None, init: str | None, branch: str = "identity", fixed_by_W: tuple[str, ...] = ("spectral_radius", "density"),
+        self, observed_dim: int, reservoir_dim: int, given: dict[str, Size], *, input_dim: int, topology: str, rescaling: str,
+        weights: dict[str, Any], n_fits: int, random_state: int | None, init: str | None, branch: str = "identity", memory_dim: int = 0,
     ) -> None:
-        """Called by families in place of ``__init__``; ``given`` are the values of ``sizes``, None where the user gave none."""
-        latent_dim = check_int("observed_dim", observed_dim, low=1) + check_int("reservoir_dim", reservoir_dim, low=1)
+        """Called by families in place of ``__init__``; ``given`` are the values of ``sizes``, ``weights`` fixed weights, None where the user gave none."""
+        latent_dim = check_int("observed_dim", observed_dim, low=1) + check_int("reservoir_dim", reservoir_dim, low=1) + memory_dim
         super().__init__(observed_dim, latent_dim, input_dim=input_dim, init=init, n_fits=n_fits, random_state=random_state)
         self.reservoir_dim = int(reservoir_dim)
         self.topology, self.rescaling, self.branch_kind = topology, rescaling, branch
-        if W is not None:
-            for name in fixed_by_W:
+        weights = {name: value for name, value in weights.items() if value is not None}
+        for which in weights:
+            for name in self.fixed_by[which]:
                 if given.get(name) is not None:
-                    raise ArgumentError(f"W and {name} were both given, but weights that are given stay as they are. Leave {name} out, or scale W yourself.")
+                    raise ArgumentError(
+                        f"{which} and {name} were both given, but weights that are given stay as they are. Leave {name} out, or scale {which} yourself."
+                    )
+        if "W" in weights:
             self.topology = "given"
-        if W_in is not None and given.get("input_scaling") is not None:
-            raise ArgumentError("W_in and input_scaling were both given, but weights that are given stay as they are. Leave one out.")
         if rescaling not in RESCALINGS:
             raise unknown_name("rescaling", rescaling, RESCALINGS)
         for name, (default, low, high) in self.sizes.items():
@@ -69,7 +72,7 @@ class Reservoir(AdditiveModel):
             if values.shape not in ((), (n_fits,)) or not (np.isfinite(values).all() and (values >= low).all() and (values <= high).all()):
                 raise ArgumentError(f"{name} must be a number from {low:g} to {high:g}, or one for each of {n_fits} fits, got {given.get(name, default)!r}.")
             self.register_buffer(name, torch.tensor(np.broadcast_to(values, (n_fits,)).copy()))
-        self._fill(W, W_in)
+        self._fill(weights)
 
     @property
     def n_units(self) -> int:
@@ -85,28 +88,29 @@ class Reservoir(AdditiveModel):
         """A hyperparameter of one fit, by its place in the ensemble."""
         return float(getattr(self, name)[fit])
 
-    def _fill(self, W: Any, W_in: Any) -> None:
-        F, N, K, n = self.n_fits, self.observed_dim, self.input_dim, self.reservoir_dim
+    def _fill(self, given: dict[str, Any]) -> None:
+        F, N = self.n_fits, self.observed_dim
         zeros = lambda *shape: torch.zeros(F, *shape, dtype=torch.float64)  # noqa: E731
-        values = {"W": zeros(n, n), "W_in": zeros(n, N), "b": zeros(n), "D": zeros(n, K)}
-        if self.branch_kind == "random":
-            values["orthogonal"] = zeros(n, n)
+        values = {name: zeros(*shape) for name, shape in self._fixed_shapes().items()}
         if not is_blank():                                                      # else a saved or selected model's own values follow
-            if W is not None:
-                values["W"] = torch.tensor(given_weights("W", W, (n, n), F))
-            if W_in is not None:
-                values["W_in"] = torch.tensor(given_weights("W_in", W_in, (n, N), F))
+            for name, value in given.items():
+                values[name] = torch.tensor(given_weights(name, value, self._fixed_shapes()[name], F))
             for f, number in enumerate(self.fit_number.tolist()):
-                rng = stream(self.random_state, "parameters", number)
-                drawn = self._draw_fit(rng, f, draw_W=W is None)
-                drawn.pop("W_in" if W_in is not None else "", None)
-                for name, value in drawn.items():
-                    values[name][f] = torch.as_tensor(value)
+                drawn = self._draw_fit(stream(self.random_state, "parameters", number), f, draw_W="W" not in given)
+                for name in drawn.keys() - given.keys():
+                    values[name][f] = torch.as_tensor(drawn[name])
         for name, value in values.items():
             self.register_buffer(name, value)
         units, read = self.n_units, self.readout_units.stop - self.readout_units.start
         for name, shape in {"W_out": (N, read), "b_out": (N,), "L": (units, N), "h_start": (units,)}.items():
             self.register_parameter(name, nn.Parameter(zeros(*shape), requires_grad=False))
+
+    def _fixed_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Weights that are drawn and stay, by name, without the fit axis."""
+        n = self.reservoir_dim
+        return {"W": (n, n), "W_in": (n, self.observed_dim), "b": (n,), "D": (n, self.input_dim)} | (
+            {"orthogonal": (n, n)} if self.branch_kind == "random" else {}
+        )
 
     def _draw_fit(self, rng: np.random.Generator, fit: int, draw_W: bool) -> dict[str, np.ndarray]:
         """One fit's fixed weights. Each comes from a stream of its own, so that what is given does not change what is drawn."""

@@ -46,7 +46,7 @@ class ESN(Reservoir):
     ):
         given = {"spectral_radius": spectral_radius, "leak": leak, "input_scaling": input_scaling, "bias_scaling": bias_scaling, "density": density}
         self._build(
-            observed_dim, reservoir_dim, given, input_dim=input_dim, topology=topology, rescaling=rescaling, W=W, W_in=W_in, n_fits=n_fits,
+            observed_dim, reservoir_dim, given, input_dim=input_dim, topology=topology, rescaling=rescaling, weights={"W": W, "W_in": W_in}, n_fits=n_fits,
             random_state=random_state, init=init,
         )
 

@@ -53,8 +53,8 @@ class ResidualESN(Reservoir):
         if alpha is None and beta is not None:
             given["alpha"] = 1 - np.asarray(beta, dtype=np.float64)
         self._build(
-            observed_dim, reservoir_dim, given, branch=branch, input_dim=input_dim, topology=topology, rescaling=rescaling, W=W, W_in=W_in, n_fits=n_fits,
-            random_state=random_state, init=init,
+            observed_dim, reservoir_dim, given, branch=branch, input_dim=input_dim, topology=topology, rescaling=rescaling,
+            weights={"W": W, "W_in": W_in}, n_fits=n_fits, random_state=random_state, init=init,
         )
 
     def _own_config(self) -> dict[str, Any]:

@@ -23,6 +23,8 @@ _PUBLIC = {
     "ESN": "dynrnn.models",
     "ResidualESN": "dynrnn.models",
     "EulerStateNetwork": "dynrnn.models",
+    "DeepESN": "dynrnn.models",
+    "ResidualMemoryNetwork": "dynrnn.models",
     "MODELS": "dynrnn.models",
     "average": "dynrnn.models",
     "generate": "dynrnn.models",
@@ -92,7 +94,22 @@ if TYPE_CHECKING:
     from dynrnn.analyzing import analyze
     from dynrnn.data import as_recording, known_system, load_dataset, read_recording, reference_spectrum, split
     from dynrnn.errors import ArgumentError, DatasetError, DynrnnError, FileFormatError, RecordingError, RunFolderError, UnknownNameError
-    from dynrnn.models import ALRNN, ESN, MODELS, PLRNN, DendriticPLRNN, EulerStateNetwork, ResidualESN, ShallowPLRNN, average, forecast, generate, warmup
+    from dynrnn.models import (
+        ALRNN,
+        ESN,
+        MODELS,
+        PLRNN,
+        DeepESN,
+        DendriticPLRNN,
+        EulerStateNetwork,
+        ResidualESN,
+        ResidualMemoryNetwork,
+        ShallowPLRNN,
+        average,
+        forecast,
+        generate,
+        warmup,
+    )
     from dynrnn.models.storage import load, save
     from dynrnn.reporting import report
     from dynrnn.results import read_results

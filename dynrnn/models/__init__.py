@@ -9,7 +9,7 @@ from dynrnn.models.ensemble import concat_models, select_model
 from dynrnn.models.generation import forecast, generate, warmup
 from dynrnn.models.plrnn import PLRNN
 from dynrnn.models.registry import MODELS, model_class
-from dynrnn.models.reservoirs import ESN, EulerStateNetwork, Reservoir, ResidualESN
+from dynrnn.models.reservoirs import ESN, DeepESN, EulerStateNetwork, Reservoir, ResidualESN, ResidualMemoryNetwork
 from dynrnn.models.shallow import ShallowPLRNN
 from dynrnn.models.unwrap import model_of
 
@@ -19,11 +19,13 @@ __all__ = [
     "MODELS",
     "PLRNN",
     "AdditiveModel",
+    "DeepESN",
     "DendriticPLRNN",
     "EulerStateNetwork",
     "Model",
     "Reservoir",
     "ResidualESN",
+    "ResidualMemoryNetwork",
     "ShallowPLRNN",
     "average",
     "concat_models",

@@ -7,10 +7,12 @@ from dynrnn.models.alrnn import ALRNN
 from dynrnn.models.base import Model
 from dynrnn.models.dendritic import DendriticPLRNN
 from dynrnn.models.plrnn import PLRNN
-from dynrnn.models.reservoirs import ESN, EulerStateNetwork, ResidualESN
+from dynrnn.models.reservoirs import ESN, DeepESN, EulerStateNetwork, ResidualESN, ResidualMemoryNetwork
 from dynrnn.models.shallow import ShallowPLRNN
 
-MODELS: dict[str, type[Model]] = {cls.family: cls for cls in (PLRNN, ShallowPLRNN, DendriticPLRNN, ALRNN, ESN, ResidualESN, EulerStateNetwork)}
+MODELS: dict[str, type[Model]] = {
+    cls.family: cls for cls in (PLRNN, ShallowPLRNN, DendriticPLRNN, ALRNN, ESN, ResidualESN, EulerStateNetwork, DeepESN, ResidualMemoryNetwork)
+}
 
 
 def model_class(family: str) -> type[Model]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dynrnn.models import ALRNN, ESN, PLRNN, DendriticPLRNN, EulerStateNetwork, ResidualESN, ShallowPLRNN
+from dynrnn.models import ALRNN, ESN, PLRNN, DeepESN, DendriticPLRNN, EulerStateNetwork, ResidualESN, ResidualMemoryNetwork, ShallowPLRNN
 
 
 def with_readout(model):
@@ -35,5 +35,9 @@ SOLVED = {
     "residual-esn": lambda **o: with_readout(ResidualESN(3, 20, **o)),
     "residual-esn-cycle": lambda **o: with_readout(ResidualESN(3, 40, branch="cycle", alpha=0.4, beta=0.7, topology="sparse", rescaling="norm", **o)),
     "euler-state-network": lambda **o: with_readout(EulerStateNetwork(3, 20, **o)),
+    "deep-esn": lambda **o: with_readout(DeepESN(3, 32, 3, leak=(0.5, 0.7, 1.0), bias_scaling=0.3, density=0.5, **o)),
+    "deep-residual-esn": lambda **o: with_readout(DeepESN(3, 21, 2, branch="random", alpha=0.5, beta=0.4, readout="last", **o)),
+    "residual-memory-network": lambda **o: with_readout(ResidualMemoryNetwork(3, 20, 9, beta=0.3, memory_radius=0.8, **o)),
+    "residual-memory-network-cycle": lambda **o: with_readout(ResidualMemoryNetwork(3, 24, 30, branch="cycle", readout="all", memory_radius=0.8, **o)),
 }
 FAMILIES = DESCENDED | SOLVED

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynrnn.models.reservoirs.base import Reservoir, Size
+from dynrnn.models.reservoirs.base import Size
+from dynrnn.models.reservoirs.single import SingleReservoir
 
 
-class EulerStateNetwork(Reservoir):
+class EulerStateNetwork(SingleReservoir):
     """Euler state network (Gallicchio 2022, arXiv:2203.09382): forward Euler of a nearly conservative equation.
 
         h[t+1] = h[t] + epsilon tanh((W - W' - gamma I) h[t] + W_in x[t] + D u[t+1] + b),      x[t+1] = W_out h[t+1] + b_out

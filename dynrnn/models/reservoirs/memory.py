@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from dynrnn.errors import check_int, unknown_name
-from dynrnn.models.reservoirs.base import Reservoir, Size
+from dynrnn.models.reservoirs.base import Size
 from dynrnn.models.reservoirs.drawing import random_orthogonal
 from dynrnn.models.reservoirs.residual import BRANCHES
+from dynrnn.models.reservoirs.single import SingleReservoir
 from dynrnn.models.reservoirs.sparsity import sparse_where_it_pays
 from dynrnn_kernels.additive import AdditiveMap
 from dynrnn_kernels.reservoir import Layer
@@ -19,7 +20,7 @@ from dynrnn_kernels.reservoir import Layer
 READOUTS = ("reservoir", "all")
 
 
-class ResidualMemoryNetwork(Reservoir):
+class ResidualMemoryNetwork(SingleReservoir):
     """Residual reservoir memory network (Pinna, Ceni and Gallicchio 2025, arXiv:2508.09925): a linear ring of units m feeds nonlinear ones.
 
         m[t+1] = r C m[t] + V x[t] + V_u u[t+1]
@@ -48,7 +49,7 @@ class ResidualMemoryNetwork(Reservoir):
         "memory_scaling": (1.0, 0.0, 1e6), "memory_input_scaling": (1.0, 0.0, 1e6), "memory_radius": (1.0, 0.0, 1.0), "bias_scaling": (0.0, 0.0, 1e6),
         "density": (0.1, 1e-12, 1.0),
     }
-    fixed_by: ClassVar[dict[str, tuple[str, ...]]] = Reservoir.fixed_by | {"V": ("memory_input_scaling",)}
+    fixed_by: ClassVar[dict[str, tuple[str, ...]]] = SingleReservoir.fixed_by | {"V": ("memory_input_scaling",)}
     alpha: Tensor
     beta: Tensor
     memory_radius: Tensor
@@ -88,8 +89,8 @@ class ResidualMemoryNetwork(Reservoir):
         m = self.memory_dim
         return super()._fixed_shapes() | {"V": (m, self.observed_dim), "V_u": (m, self.input_dim), "W_m": (self.reservoir_dim, m)}
 
-    def _draw_fit(self, rng: np.random.Generator, fit: int, draw_W: bool) -> dict[str, np.ndarray]:
-        out = super()._draw_fit(rng, fit, draw_W)
+    def _draw_fit(self, rng: np.random.Generator, fit: int, given: set[str]) -> dict[str, np.ndarray]:
+        out = super()._draw_fit(rng, fit, given)
         scales = {"V": "memory_input_scaling", "V_u": "memory_input_scaling", "W_m": "memory_scaling"}
         for (name, scale), of_it in zip(scales.items(), rng.spawn(3), strict=True):
             out[name] = self.size(scale, fit) * of_it.uniform(-1, 1, self._fixed_shapes()[name])

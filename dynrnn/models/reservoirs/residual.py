@@ -8,13 +8,14 @@ import numpy as np
 from torch import Tensor
 
 from dynrnn.errors import unknown_name
-from dynrnn.models.reservoirs.base import Reservoir, Size
+from dynrnn.models.reservoirs.base import Size
 from dynrnn.models.reservoirs.drawing import random_orthogonal
+from dynrnn.models.reservoirs.single import SingleReservoir
 
 BRANCHES = ("random", "cycle", "identity")
 
 
-class ResidualESN(Reservoir):
+class ResidualESN(SingleReservoir):
     """Residual echo state network, one layer of arXiv:2508.21172 (2025); by default ES2N, alpha = 1 - beta (Ceni and Gallicchio 2025, IEEE TNNLS 36, 7555).
 
         h[t+1] = alpha O h[t] + beta tanh(W h[t] + W_in x[t] + D u[t+1] + b),      x[t+1] = W_out h[t+1] + b_out

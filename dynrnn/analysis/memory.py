@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from dynrnn.errors import ArgumentError, check_int
-from dynrnn.models.reservoirs import Reservoir
+from dynrnn.models.reservoirs import NextGenerationReservoir, Reservoir
 from dynrnn.models.reservoirs.ridge import SumsOfProducts, TriangularFactor, exact_enough
 from dynrnn.models.unwrap import model_of
 from dynrnn.streams import check_random_state, stream
@@ -40,7 +40,7 @@ def memory_capacity(
     True
     """
     model = model_of(model)
-    if not isinstance(model, Reservoir) or model.observed_dim != 1 or model.input_dim:
+    if not isinstance(model, Reservoir) or isinstance(model, NextGenerationReservoir) or model.observed_dim != 1 or model.input_dim:
         raise ArgumentError("memory capacity is that of a reservoir driven by one channel: build it with observed_dim=1 and input_dim=0.")
     n, read = model.n_units, model.readout_units
     held = read.stop - read.start

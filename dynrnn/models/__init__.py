@@ -9,7 +9,7 @@ from dynrnn.models.ensemble import concat_models, select_model
 from dynrnn.models.generation import forecast, generate, warmup
 from dynrnn.models.plrnn import PLRNN
 from dynrnn.models.registry import MODELS, model_class
-from dynrnn.models.reservoirs import ESN, DeepESN, EulerStateNetwork, Reservoir, ResidualESN, ResidualMemoryNetwork
+from dynrnn.models.reservoirs import ESN, DeepESN, EulerStateNetwork, NextGenerationReservoir, Reservoir, ResidualESN, ResidualMemoryNetwork
 from dynrnn.models.shallow import ShallowPLRNN
 from dynrnn.models.unwrap import model_of
 
@@ -23,6 +23,7 @@ __all__ = [
     "DendriticPLRNN",
     "EulerStateNetwork",
     "Model",
+    "NextGenerationReservoir",
     "Reservoir",
     "ResidualESN",
     "ResidualMemoryNetwork",

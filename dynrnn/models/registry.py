@@ -7,11 +7,14 @@ from dynrnn.models.alrnn import ALRNN
 from dynrnn.models.base import Model
 from dynrnn.models.dendritic import DendriticPLRNN
 from dynrnn.models.plrnn import PLRNN
-from dynrnn.models.reservoirs import ESN, DeepESN, EulerStateNetwork, ResidualESN, ResidualMemoryNetwork
+from dynrnn.models.reservoirs import ESN, DeepESN, EulerStateNetwork, NextGenerationReservoir, ResidualESN, ResidualMemoryNetwork
 from dynrnn.models.shallow import ShallowPLRNN
 
 MODELS: dict[str, type[Model]] = {
-    cls.family: cls for cls in (PLRNN, ShallowPLRNN, DendriticPLRNN, ALRNN, ESN, ResidualESN, EulerStateNetwork, DeepESN, ResidualMemoryNetwork)
+    cls.family: cls
+    for cls in (
+        PLRNN, ShallowPLRNN, DendriticPLRNN, ALRNN, ESN, ResidualESN, EulerStateNetwork, DeepESN, ResidualMemoryNetwork, NextGenerationReservoir,
+    )
 }
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor
 
-from dynrnn_kernels import additive, chain
+from dynrnn_kernels import additive, chain, polynomial
 from dynrnn_kernels.errors import KernelError
 
 
@@ -45,6 +45,9 @@ class Recurrence(NamedTuple):
 RECURRENCES = {
     "additive": Recurrence(additive.AdditiveMap, additive.forced_sequence, additive.step, additive.jacobian, additive.backends()),
     "chain": Recurrence(chain.ChainMap, chain.forced_sequence, chain.step, chain.jacobian, chain.backends()),
+    "polynomial": Recurrence(
+        polynomial.PolynomialMap, polynomial.forced_sequence, polynomial.step, polynomial.jacobian, polynomial.backends()
+    ),
 }
 
 

@@ -12,7 +12,7 @@ import dynrnn_kernels
 from dynrnn_kernels.recurrences import RECURRENCES
 from tests.kernels.recurrences import ROWS, relative, value_and_gradients
 
-COMPILED = [name for name, recurrence in RECURRENCES.items() if len(recurrence.backends) > 1]      # chains are torch: test_chain.py
+COMPILED = [name for name, recurrence in RECURRENCES.items() if len(recurrence.backends) > 1]      # others are torch: test_chain.py, test_polynomial.py
 
 
 def test_every_recurrence_is_tested():

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import torch
 
-from dynrnn.models import ALRNN, ESN, PLRNN, DeepESN, DendriticPLRNN, EulerStateNetwork, ResidualESN, ResidualMemoryNetwork, ShallowPLRNN
+from dynrnn.models import (
+    ALRNN,
+    ESN,
+    PLRNN,
+    DeepESN,
+    DendriticPLRNN,
+    EulerStateNetwork,
+    NextGenerationReservoir,
+    ResidualESN,
+    ResidualMemoryNetwork,
+    ShallowPLRNN,
+)
 
 
 def with_readout(model):
@@ -39,5 +50,6 @@ SOLVED = {
     "deep-residual-esn": lambda **o: with_readout(DeepESN(3, 21, 2, branch="random", alpha=0.5, beta=0.4, readout="last", **o)),
     "residual-memory-network": lambda **o: with_readout(ResidualMemoryNetwork(3, 20, 9, beta=0.3, memory_radius=0.8, **o)),
     "residual-memory-network-cycle": lambda **o: with_readout(ResidualMemoryNetwork(3, 24, 30, branch="cycle", readout="all", memory_radius=0.8, **o)),
+    "next-generation-reservoir": lambda **o: with_readout(NextGenerationReservoir(3, 2, orders=(1, 2), stride=2, **o)),
 }
 FAMILIES = DESCENDED | SOLVED

@@ -71,6 +71,16 @@ class Reservoir(Model):
         """Which of these units the readout takes."""
         return slice(0, self.n_units)
 
+    @property
+    def n_features(self) -> int:
+        """What the readout weighs, beside its offset."""
+        return self.readout_units.stop - self.readout_units.start
+
+    @property
+    def least_past(self) -> int:
+        """Samples of a series before the first that has a state."""
+        return 0
+
     def size(self, name: str, fit: int) -> float:
         """A hyperparameter of one fit, by its place in the ensemble."""
         return float(getattr(self, name)[fit])
@@ -88,8 +98,8 @@ class Reservoir(Model):
                     values[name][f] = torch.as_tensor(drawn[name])
         for name, value in values.items():
             self.register_buffer(name, value)
-        units, read = self.n_units, self.readout_units.stop - self.readout_units.start
-        for name, shape in {"W_out": (N, read), "b_out": (N,), "L": (units, N), "h_start": (units,)}.items():
+        units = self.n_units
+        for name, shape in {"W_out": (N, self.n_features), "b_out": (N,), "L": (units, N), "h_start": (units,)}.items():
             self.register_parameter(name, nn.Parameter(zeros(*shape), requires_grad=False))
 
     def _fixed_shapes(self) -> dict[str, tuple[int, ...]]:

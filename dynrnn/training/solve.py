@@ -97,19 +97,18 @@ def _solve_line(model: NextGenerationReservoir, trials: list, ridges: np.ndarray
         for first in range(washout, len(x) - 1, PIECE):
             end = min(first + PIECE, len(x) - 1)
             lines, X, Y = model.rows(x, u, first, end)
-            kept = np.isfinite(X).all(1) & np.isfinite(Y).all(1)
+            kept = np.isfinite(lines).all(1) & np.isfinite(Y).all(1)
             lines, X, Y = lines[kept], X[kept], Y[kept]
             if sums is None and len(X):
                 kind = SumsOfProducts if exact_enough(ridges, float((X**2).sum(1).mean()), n_rows) else TriangularFactor
                 sums = kind(X.shape[1], Y.shape[1])
             if sums is not None:
                 sums.add(X, Y)
-                whole = lines[np.isfinite(lines).all(1)]                        # samples that a stride skips may be missing
-                start.add(whole[:, : model.observed_dim], whole[:, model.observed_dim :])
+                start.add(lines[:, : model.observed_dim], lines[:, model.observed_dim :])
     if sums is None:
         raise RecordingError(f"no stretch of {model.least_past + 2} samples after the washout of {washout} is observed in all channels: nothing to learn from.")
-    if not model.n_units or not start.count:
-        return sums.solve(ridges), (np.zeros((model.observed_dim, model.n_units)), np.zeros(model.n_units))
+    if not model.n_units:
+        return sums.solve(ridges), (np.zeros((model.observed_dim, 0)), np.zeros(0))
     cold = start.solve(np.array([1e-9 * max(start.count, 1)]))
     return sums.solve(ridges), (cold.W[0], cold.b[0])
 

@@ -11,8 +11,10 @@ import tyro
 
 from dynrnn.errors import DynrnnError
 
-RESERVOIRS = ("esn", "residual-esn", "euler-state-network")
-OF_RESERVOIRS = ("reservoir_dim", "spectral_radius", "leak", "beta", "input_scaling", "bias_scaling", "ridge", "washout")
+RESERVOIRS = ("esn", "residual-esn", "euler-state-network", "deep-esn", "residual-memory-network", "next-generation-reservoir")
+OF_RESERVOIRS = (
+    "reservoir_dim", "n_layers", "memory_dim", "n_delays", "stride", "spectral_radius", "leak", "beta", "input_scaling", "bias_scaling", "ridge", "washout",
+)
 OF_DESCENT = (
     "latent_dim", "hidden_dim", "n_relu", "n_bases", "clipped", "mean_centred", "observation", "init", "average", "forcing", "alpha", "alpha_end", "interval",
     "norm", "updates", "sequence_length", "batch_size", "learning_rate", "training_noise", "latent_regularisation", "observation_regularisation",
@@ -28,7 +30,10 @@ class Fit:
     """A dataset's name (see `dynrnn datasets`) or a recording's file (.csv .npy .npz .mat .nwb)."""
     out: Path
     """New folder for config, checkpoints, results.zarr and report.html."""
-    model: Literal["plrnn", "shallow-plrnn", "dendritic-plrnn", "alrnn", "esn", "residual-esn", "euler-state-network"] = "shallow-plrnn"
+    model: Literal[
+        "plrnn", "shallow-plrnn", "dendritic-plrnn", "alrnn", "esn", "residual-esn", "euler-state-network", "deep-esn",
+        "residual-memory-network", "next-generation-reservoir",
+    ] = "shallow-plrnn"
     latent_dim: int | None = None
     """Latent units M; default the number of channels (alrnn: 20 or more)."""
     hidden_dim: int = 50
@@ -42,19 +47,28 @@ class Fit:
     mean_centred: bool = False
     """Mean-centred form of plrnn and dendritic-plrnn."""
     reservoir_dim: int = 300
-    """Units of a reservoir: esn, residual-esn, euler-state-network. These are solved; the options of descent are not for them."""
+    """Units of a reservoir: esn, residual-esn, euler-state-network, deep-esn (of all layers), residual-memory-network (beside the memory). Reservoirs are
+    solved; the options of descent are not for them."""
+    n_layers: int = 3
+    """Layers of deep-esn."""
+    memory_dim: int = 100
+    """Units of the linear memory of residual-memory-network."""
+    n_delays: int = 2
+    """Samples that next-generation-reservoir takes products of."""
+    stride: int = 1
+    """Steps between these."""
     spectral_radius: float | None = None
     leak: float | None = None
-    """Leak of esn."""
+    """Leak of esn and deep-esn."""
     beta: float | None = None
-    """Weight of the new part in residual-esn, whose old part weighs 1 - beta."""
+    """Weight of the new part in residual-esn and residual-memory-network, whose old part weighs 1 - beta."""
     input_scaling: float | None = None
     bias_scaling: float | None = None
     """Random biases of a reservoir, which lift the symmetry of tanh: 1 is good for Lorenz-63, 0 the default."""
     ridge: tuple[float, ...] = (1e-6,)
     """Penalty of a reservoir's readout; of several each fit takes the best on a tenth that is held out."""
-    washout: int = 100
-    """Samples that drive a reservoir before it learns."""
+    washout: int | None = None
+    """Samples that drive a reservoir before it learns; 100, and of next-generation-reservoir as many as its line needs."""
     observation: Literal["identity", "affine"] = "identity"
     init: str | None = None
     """Published initialisation; each family has its default."""
@@ -185,8 +199,12 @@ class Fit:
             given = {name: value for name, value in sizes.items() if value is not None}
             known = dr.MODELS[self.model].sizes                                 # pyright: ignore[reportAttributeAccessIssue]  # reservoirs have them
             if wrong := [name for name in given if name not in known]:
-                raise dr.ArgumentError(f"{self.model} has no {', '.join(wrong)}; it takes {', '.join(known)}.")
-            return dr.MODELS[self.model](N, self.reservoir_dim, input_dim=K, n_fits=self.fits, random_state=self.random_state, **given)
+                raise dr.ArgumentError(f"{self.model} has no {', '.join(wrong)}; it takes {', '.join(known or ('n_delays', 'stride'))}.")
+            shapes = {"deep-esn": (self.reservoir_dim, self.n_layers), "residual-memory-network": (self.reservoir_dim, self.memory_dim)}
+            shape = shapes.get(self.model, (self.n_delays,) if not known else (self.reservoir_dim,))
+            if not known:                                                       # next-generation reservoirs have no hyperparameters beside their shape
+                given["stride"] = self.stride
+            return dr.MODELS[self.model](N, *shape, input_dim=K, n_fits=self.fits, random_state=self.random_state, **given)
         M = self.latent_dim if self.latent_dim is not None else max(N, 20) if self.model == "alrnn" else N
         shape: dict[str, dict[str, Any]] = {
             "plrnn": {"mean_centred": self.mean_centred},

@@ -30,8 +30,8 @@ class ResidualMemoryNetwork(SingleReservoir):
 
     Parameters beyond those of :class:`ResidualESN`
     ----------
-    memory_dim : units n_m of m. memory_radius : r, 1 by default: the ring forgets nothing. memory_scaling : of W_m; memory_input_scaling : of V and V_u; both
-        uniform within it (1). Each may be one per fit. V : weights of your own, [n_m, N] or [fit, n_m, N].
+    memory_dim : units n_m of m. memory_radius : r, 1 by default: the ring forgets nothing. memory_scaling : of W_m (0.1); memory_input_scaling : of V and V_u
+        (1); all uniform within it. Each may be one per fit. V : weights of your own, [n_m, N] or [fit, n_m, N].
     readout : ``reservoir`` (h alone, as published) or ``all`` (m and h).
 
     With r = 1 m holds the last n_m samples and no more: m is a linear function of x[t] + x[t - n_m] + x[t - 2 n_m] + ... for each place of the ring, so that
@@ -46,7 +46,7 @@ class ResidualMemoryNetwork(SingleReservoir):
     family = "residual-memory-network"
     sizes: ClassVar[dict[str, tuple[float, float, float]]] = {
         "spectral_radius": (0.9, 0.0, 1e6), "beta": (0.1, 1e-12, 1e6), "alpha": (0.9, 0.0, 1e6), "input_scaling": (1.0, 0.0, 1e6),
-        "memory_scaling": (1.0, 0.0, 1e6), "memory_input_scaling": (1.0, 0.0, 1e6), "memory_radius": (1.0, 0.0, 1.0), "bias_scaling": (0.0, 0.0, 1e6),
+        "memory_scaling": (0.1, 0.0, 1e6), "memory_input_scaling": (1.0, 0.0, 1e6), "memory_radius": (1.0, 0.0, 1.0), "bias_scaling": (0.0, 0.0, 1e6),
         "density": (0.1, 1e-12, 1.0),
     }
     fixed_by: ClassVar[dict[str, tuple[str, ...]]] = SingleReservoir.fixed_by | {"V": ("memory_input_scaling",)}

@@ -20,6 +20,7 @@ from dynrnn.results.store import write_group
 from dynrnn.training import load_checkpoints
 
 MOST_EXPONENTS = 64
+FEW_EXPONENTS = 16              # of a large smooth model at first: more where their sum is not below zero yet
 LARGE, FEW_STARTS = 100, 64     # units of a smooth model from which fixed points are sought from fewer starts, and cycles not at all
 
 
@@ -35,7 +36,7 @@ def analyze(
         coded, after as many tenths are dropped; a quarter of it is the length of the 32 stretches that exponents are measured over. n_virtual :
         virtual fixed points that are kept for each fit. random_state : of the searches.
 
-    Returns the groups that go into results.zarr: ``lyapunov_spectrum`` (up to 64 exponents), ``fixed_points``, ``cycles``, ``symbolic_code``,
+    Returns the groups that go into results.zarr: ``lyapunov_spectrum`` (up to 64 exponents; of more than 100 smooth units 16, if their sum is below zero), ``fixed_points``, ``cycles``, ``symbolic_code``,
     ``code_entropies``, and ``bifurcations`` over the training if the fit kept checkpoints (of fixed points alone, whatever max_period: to look for
     cycles at every checkpoint costs too much unasked); and writes the transition graph of each fit to graphs/fit-<k>.graphml. What was stored before
     under these names is replaced, each group when it is done.
@@ -89,7 +90,12 @@ def analyze(
                 write_graphml(graph, folder.path / "graphs" / f"fit-{fit}.graphml")
 
     def exponents() -> xr.Dataset:
-        return lyapunov_spectrum(model, min(model.latent_dim, MOST_EXPONENTS), max(10, n_steps // 4), random_state=random_state)
+        steps, most = max(10, n_steps // 4), min(model.latent_dim, MOST_EXPONENTS)
+        if large:
+            found = lyapunov_spectrum(model, FEW_EXPONENTS, steps, random_state=random_state)
+            if not (found.value.sum("exponent", skipna=False) > 0).any():        # a dimension wants exponents up to where the sum turns
+                return found
+        return lyapunov_spectrum(model, most, steps, random_state=random_state)
 
     def found_points() -> xr.Dataset:
         if smooth:

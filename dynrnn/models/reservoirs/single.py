@@ -106,6 +106,20 @@ class SingleReservoir(Reservoir, AdditiveModel):
             W2=sparse_where_it_pays(torch.cat([self.W_in, self._recurrent()], 2)), h2=self.b, D=self.D if self.input_dim else None, phi="tanh",
         )
 
+    def driven_map(self) -> AdditiveMap:
+        """The units alone, under the input (x, u): the map whose contraction is the echo state property."""
+        N, whole = self.observed_dim, self.additive_map().written_out()
+        A, W2 = whole.dense_A(), whole.dense_W2()
+        C, D = A[:, N:, :N], W2[:, :, :N]
+        if self.input_dim:
+            C = torch.cat([C, torch.zeros_like(C[:, :, :0]) if whole.C is None else whole.C[:, N:]], 2)
+            D = torch.cat([D, self.D if whole.D is None else whole.D], 2)
+            C = torch.cat([C, torch.zeros(*C.shape[:2], D.shape[2] - C.shape[2], dtype=C.dtype)], 2)
+        inner = A[:, N:, N:].clone()
+        a = inner.diagonal(dim1=1, dim2=2).clone()
+        inner.diagonal(dim1=1, dim2=2).zero_()
+        return AdditiveMap(a=a, A=inner, W1=whole.dense_W1()[:, N:], h1=whole.h1[:, N:], W2=W2[:, :, N:], h2=whole.h2, C=C, D=D, phi="tanh")
+
     def layers(self, fit: int) -> tuple[Layer, ...]:
         n, (keep, gain), branch = self.reservoir_dim, self.keep_and_gain(), self.branch()
         array = lambda x: x[fit].detach().numpy()  # noqa: E731

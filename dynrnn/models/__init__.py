@@ -10,6 +10,7 @@ from dynrnn.models.generation import forecast, generate, warmup
 from dynrnn.models.plrnn import PLRNN
 from dynrnn.models.registry import MODELS, model_class
 from dynrnn.models.reservoirs import ESN, DeepESN, EulerStateNetwork, NextGenerationReservoir, Reservoir, ResidualESN, ResidualMemoryNetwork
+from dynrnn.models.reservoirs.ridge import RecursiveLeastSquares
 from dynrnn.models.shallow import ShallowPLRNN
 from dynrnn.models.unwrap import model_of
 
@@ -24,6 +25,7 @@ __all__ = [
     "EulerStateNetwork",
     "Model",
     "NextGenerationReservoir",
+    "RecursiveLeastSquares",
     "Reservoir",
     "ResidualESN",
     "ResidualMemoryNetwork",

@@ -107,6 +107,27 @@ def test_a_deep_reservoir_is_fitted_like_any():
         assert np.sqrt(np.mean((one - x[1_001:1_401, 0]) ** 2)) < within * x.std()
 
 
+def test_exponents_of_chains_and_polynomials():
+    """Tangents go through J there. Henon's map: they add up to ln .3, and the largest is .419. A chain at a stable cycle: those of its Jacobians' product;
+    the prediction is a function of the units, so that one direction dies at once."""
+    henon = dr.NextGenerationReservoir(1, 2, increment=False, random_state=0)
+    henon.W_out.copy_(torch.tensor([[[0.0, 0.3, -1.4, 0.0, 0.0]]]))
+    henon.b_out.fill_(1.0)
+    starts = 0.1 * torch.randn(1, 4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = dr.analysis.lyapunov_spectrum(henon, n_steps=500, n_segments=4, transient=100, initial=starts).value.values[0]
+    assert abs(found.sum() - np.log(0.3)) < 1e-6                                   # frames are orthonormal to the root of eps
+    assert abs(found[0] - 0.419) < 0.03
+    deep = DeepESN(1, 9, 3, leak=0.8, density=0.9, spectral_radius=1.5, bias_scaling=1.0, random_state=0)
+    deep.W_out.copy_(torch.linspace(-1, 1, 9, dtype=torch.float64)[None, None])
+    orbit = dr.generate(deep, 40, initial=torch.zeros(1, 1, 10, dtype=torch.float64), transient=500).latent.values[:, 0]
+    np.testing.assert_allclose(orbit[:, 2:], orbit[:, :-2], atol=1e-9)             # of period 2
+    one, two = deep.jacobian(torch.tensor(orbit[:, :2]))[0].numpy()
+    want = np.log(np.abs(np.linalg.eigvals(two @ one)).max()) / 2
+    found = dr.analysis.lyapunov_spectrum(deep, n_steps=200, n_segments=2, transient=300, initial=torch.zeros(1, 1, 10, dtype=torch.float64)).value.values[0]
+    assert abs(found[0] - want) < 0.01
+    assert np.isneginf(found[-1])
+
+
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [

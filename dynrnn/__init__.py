@@ -27,6 +27,9 @@ _PUBLIC = {
     "ResidualMemoryNetwork": "dynrnn.models",
     "NextGenerationReservoir": "dynrnn.models",
     "RecursiveLeastSquares": "dynrnn.models",
+    "Assembly": "dynrnn.models",
+    "WaveRNN": "dynrnn.models",
+    "IdentityRNN": "dynrnn.models",
     "MODELS": "dynrnn.models",
     "average": "dynrnn.models",
     "generate": "dynrnn.models",
@@ -46,6 +49,8 @@ _PUBLIC = {
     "fit": "dynrnn.training",
     "load_checkpoints": "dynrnn.training",
     "minimal_code": "dynrnn.training",
+    "PUBLISHED": "dynrnn.training",
+    "published": "dynrnn.training",
     "select": "dynrnn.training",
     "as_recording": "dynrnn.data",
     "known_system": "dynrnn.data",
@@ -61,6 +66,7 @@ _PUBLIC = {
     "report": "dynrnn.reporting",
     "DynrnnError": "dynrnn.errors",
     "ArgumentError": "dynrnn.errors",
+    "CertificateError": "dynrnn.errors",
     "UnknownNameError": "dynrnn.errors",
     "RecordingError": "dynrnn.errors",
     "DatasetError": "dynrnn.errors",
@@ -95,20 +101,23 @@ if TYPE_CHECKING:
     from dynrnn.analysis.reconstruction import PRESETS, evaluate, score_table
     from dynrnn.analyzing import analyze
     from dynrnn.data import as_recording, known_system, load_dataset, read_recording, reference_spectrum, split
-    from dynrnn.errors import ArgumentError, DatasetError, DynrnnError, FileFormatError, RecordingError, RunFolderError, UnknownNameError
+    from dynrnn.errors import ArgumentError, CertificateError, DatasetError, DynrnnError, FileFormatError, RecordingError, RunFolderError, UnknownNameError
     from dynrnn.models import (
         ALRNN,
         ESN,
         MODELS,
         PLRNN,
+        Assembly,
         DeepESN,
         DendriticPLRNN,
         EulerStateNetwork,
+        IdentityRNN,
         NextGenerationReservoir,
         RecursiveLeastSquares,
         ResidualESN,
         ResidualMemoryNetwork,
         ShallowPLRNN,
+        WaveRNN,
         average,
         forecast,
         generate,
@@ -118,6 +127,7 @@ if TYPE_CHECKING:
     from dynrnn.reporting import report
     from dynrnn.results import read_results
     from dynrnn.training import (
+        PUBLISHED,
         AdaptiveTeacherForcing,
         FreeRunning,
         GeneralizedTeacherForcing,
@@ -130,5 +140,6 @@ if TYPE_CHECKING:
         fit,
         load_checkpoints,
         minimal_code,
+        published,
         select,
     )

@@ -43,7 +43,8 @@ def analyze(
     The functions of the same names in ``dynrnn.analysis`` say what the variables are, what is complete, and what it costs.
 
     Models of smooth units (reservoirs) have no regions, hence no symbolic code, entropies or graphs; those of more than 100 units get fixed points from 32
-    starts a fit (as many again, up to four times, while their indices do not add up), exponents over half as many steps, and no cycles: call ``analysis.smooth_fixed_points`` and ``smooth_cycles`` for more, which cost O(M^3) a start and iteration.
+    starts a fit (as many again, up to four times, while their indices do not add up), exponents over half as many steps, and no cycles:
+    call ``analysis.smooth_fixed_points`` and ``smooth_cycles`` for more, which cost O(M^3) a start and iteration.
 
     A fit whose parameters are not finite has empty rows and no graph. One whose free run diverges has its fixed points and cycles, a code up to there
     whose status says so ("analysed until the orbit diverged", or "orbit not finite" where nothing is left of it), and no graph.

@@ -12,12 +12,15 @@ import tyro
 from dynrnn.errors import DynrnnError
 
 RESERVOIRS = ("esn", "residual-esn", "euler-state-network", "deep-esn", "residual-memory-network", "next-generation-reservoir")
+DRIVEN = ("wave-rnn", "identity-rnn")
 OF_RESERVOIRS = (
     "reservoir_dim", "n_layers", "memory_dim", "n_delays", "stride", "spectral_radius", "leak", "beta", "input_scaling", "bias_scaling", "ridge", "washout",
 )
+OF_ASSEMBLIES = ("areas", "blocks", "topology", "integrator", "step")
 OF_DESCENT = (
-    "latent_dim", "hidden_dim", "n_relu", "n_bases", "clipped", "mean_centred", "observation", "init", "average", "forcing", "alpha", "alpha_end", "interval",
-    "norm", "updates", "sequence_length", "batch_size", "learning_rate", "training_noise", "latent_regularisation", "observation_regularisation",
+    "latent_dim", "hidden_dim", "n_relu", "n_bases", "clipped", "mean_centred", "positions", "ring_channels", "kernel_size", "velocity", "activation",
+    "observation", "init", "average", "forcing", "alpha", "alpha_end", "interval", "norm",
+    "updates", "sequence_length", "batch_size", "learning_rate", "training_noise", "latent_regularisation", "observation_regularisation",
     "gradient_clip", "keep", "checkpoint_every",
 )
 
@@ -31,11 +34,11 @@ class Fit:
     out: Path
     """New folder for config, checkpoints, results.zarr and report.html."""
     model: Literal[
-        "plrnn", "shallow-plrnn", "dendritic-plrnn", "alrnn", "esn", "residual-esn", "euler-state-network", "deep-esn",
-        "residual-memory-network", "next-generation-reservoir",
+        "plrnn", "shallow-plrnn", "dendritic-plrnn", "alrnn", "esn", "residual-esn", "euler-state-network", "deep-esn", "residual-memory-network",
+        "next-generation-reservoir", "wave-rnn", "identity-rnn", "assembly",
     ] = "shallow-plrnn"
     latent_dim: int | None = None
-    """Latent units M; default the number of channels (alrnn: 20 or more)."""
+    """Latent units M; default the number of channels (alrnn: 20 or more, identity-rnn: 40); wave-rnn has positions times ring channels."""
     hidden_dim: int = 50
     """Hidden units of shallow-plrnn."""
     n_relu: int = 2
@@ -46,6 +49,25 @@ class Fit:
     """Clipped form of shallow-plrnn and dendritic-plrnn, whose orbits stay bounded where max|A| < 1."""
     mean_centred: bool = False
     """Mean-centred form of plrnn and dendritic-plrnn."""
+    areas: tuple[int, ...] = (32, 32, 32, 32)
+    """Units of each area of assembly, which contracts by construction and is for recordings with inputs."""
+    blocks: Literal["sparse", "symmetric", "svd"] = "sparse"
+    """Weights within the areas of assembly."""
+    topology: Literal["all", "hierarchical", "hub"] = "all"
+    """Which areas of assembly are coupled."""
+    integrator: Literal["implicit-explicit", "euler"] = "implicit-explicit"
+    step: float = 0.1
+    """Step of assembly, in its time constants."""
+    positions: int = 8
+    """Positions on the ring of wave-rnn."""
+    ring_channels: int = 8
+    """Channels of wave-rnn's ring."""
+    kernel_size: int = 3
+    """Positions that a kernel of wave-rnn spans, odd."""
+    velocity: float = 0.0
+    """Positions a step of wave-rnn's initial wave; 0, the identity, suits finely sampled flows, 1 a memory of inputs."""
+    activation: Literal["relu", "tanh", "identity"] = "tanh"
+    """Of wave-rnn and identity-rnn; with relu free runs are not bounded."""
     reservoir_dim: int = 300
     """Units of a reservoir: esn, residual-esn, euler-state-network, deep-esn (of all layers), residual-memory-network (beside the memory). Reservoirs are
     solved; the options of descent are not for them."""
@@ -69,7 +91,8 @@ class Fit:
     """Penalty of a reservoir's readout; of several each fit takes the best on a tenth that is held out."""
     washout: int | None = None
     """Samples that drive a reservoir before it learns; 100, and of next-generation-reservoir as many as its line needs."""
-    observation: Literal["identity", "affine"] = "identity"
+    observation: Literal["identity", "affine"] | None = None
+    """Channels are the first latent units, or affine in all of them; default identity (wave-rnn, identity-rnn, assembly: affine)."""
     init: str | None = None
     """Published initialisation; each family has its default."""
     fits: int = 4
@@ -157,6 +180,9 @@ class Fit:
             names = ", ".join("--" + name.replace("_", "-") for name in wrong)
             kind = "is solved, not descended" if solved else "is no reservoir"
             raise ArgumentError(f"{names}: no option of {self.model}, which {kind}. Leave it out.")
+        others = ("latent_dim",) if self.model == "assembly" else OF_ASSEMBLIES
+        if wrong := [f.name for f in fields(self) if f.name in others and getattr(self, f.name) != f.default]:
+            raise ArgumentError(f"{', '.join('--' + name.replace('_', '-') for name in wrong)}: no option of {self.model}. Leave it out.")
 
     def descend(self, model: Any, training: Any, validation: Any, forcing: Any) -> Any:
         import dynrnn as dr
@@ -212,10 +238,23 @@ class Fit:
             "dendritic-plrnn": {"n_bases": self.n_bases, "clipped": self.clipped, "mean_centred": self.mean_centred},
             "alrnn": {"n_relu": self.n_relu},
         }
-        return dr.MODELS[self.model](
-            observed_dim=N, latent_dim=M, input_dim=K, observation=self.observation, init=self.init, n_fits=self.fits,
-            random_state=self.random_state, **shape[self.model],
-        )
+        common = dict(observed_dim=N, input_dim=K, init=self.init, n_fits=self.fits, random_state=self.random_state)
+        if self.model == "assembly":
+            common |= {} if self.observation is None else {"observation": self.observation}
+            return dr.Assembly(areas=self.areas, blocks=self.blocks, topology=self.topology, integrator=self.integrator, dt=self.step, **common)
+        if self.model in DRIVEN:
+            return self.driven(common)
+        return dr.MODELS[self.model](latent_dim=M, observation=self.observation or "identity", **common, **shape[self.model])
+
+    def driven(self, common: dict[str, Any]) -> Any:
+        import dynrnn as dr
+
+        common |= {"observation": self.observation or "affine", "activation": self.activation, "decoder_bias": self.observation != "identity"}
+        if self.model == "identity-rnn":
+            return dr.IdentityRNN(latent_dim=40 if self.latent_dim is None else self.latent_dim, **common)
+        if self.latent_dim is not None:
+            raise dr.ArgumentError("wave-rnn has positions times ring channels latent units: give --positions and --ring-channels in place of --latent-dim.")
+        return dr.WaveRNN(n_positions=self.positions, n_channels=self.ring_channels, kernel_size=self.kernel_size, velocity=self.velocity, **common)
 
     def forcing_scheme(self) -> Any:
         import dynrnn as dr

@@ -18,6 +18,10 @@ class UnknownNameError(ArgumentError):
     """A dataset, model or preset of that name does not exist; the message suggests the nearest that does."""
 
 
+class CertificateError(ArgumentError):
+    """Contraction was asked for and cannot be proven; the message says what is wanting, and the range in which it can."""
+
+
 class RecordingError(DynrnnError, ValueError):
     """A recording cannot be used as it is; the message names the channel, trial and time."""
 

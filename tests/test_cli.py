@@ -42,6 +42,15 @@ def test_fit_judges_stores_and_reports(tmp_path, capsys):
         (["fit", "lorenz63", "--steps", "500", "--alpha", "1.5", "--out", "{tmp}/run"], ["alpha"]),
         (["fit", "{tmp}/x.csv", "--dt", "0.1", "--model", "alrnn", "--average", "--out", "{tmp}/run"], ["latent_dim = 20"]),
         (["fit", "{tmp}/nothing.npy", "--alpha", "1.5", "--out", "{tmp}/run"], ["alpha"]),       # before anything is read
+        (["fit", "lorenz63", "--steps", "500", "--areas", "6", "6", "--out", "{tmp}/run"], ["--areas", "shallow-plrnn"]),
+        (["fit", "lorenz63", "--steps", "500", "--model", "assembly", "--latent-dim", "6", "--out", "{tmp}/run"], ["--latent-dim"]),
+        (
+            ["fit", "{tmp}/x.csv", "--dt", "0.1", "--model", "assembly", "--areas", "3", "3", "--blocks", "svd", "--integrator", "euler", "--step", "5",
+             "--out", "{tmp}/run"],
+            ["CertificateError", "0 < dt <= 0.99"],
+        ),
+        (["fit", "{tmp}/x.csv", "--dt", "0.1", "--model", "wave-rnn", "--kernel-size", "4", "--out", "{tmp}/run"], ["odd", "got 4"]),
+        (["fit", "{tmp}/x.csv", "--dt", "0.1", "--model", "wave-rnn", "--latent-dim", "9", "--out", "{tmp}/run"], ["--ring-channels"]),
         (["report", "{tmp}"], ["no run"]),
     ],
 )

@@ -4,5 +4,9 @@ from .errors import DatasetError, UnknownDatasetError
 from .load import available, load
 from .spectra import reference_spectrum, spectra
 from .systems import SYSTEMS, Lorenz63, Lorenz96, Roessler
+from .tasks import TASKS, adding_task, copy_task
 
-__all__ = ["SYSTEMS", "DatasetError", "Lorenz63", "Lorenz96", "Roessler", "UnknownDatasetError", "available", "load", "reference_spectrum", "spectra"]
+__all__ = [
+    "SYSTEMS", "TASKS", "DatasetError", "Lorenz63", "Lorenz96", "Roessler", "UnknownDatasetError", "adding_task", "available", "copy_task", "load",
+    "reference_spectrum", "spectra",
+]

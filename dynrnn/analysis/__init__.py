@@ -53,6 +53,7 @@ _PUBLIC = {
     "transition_graph": "symbols",
     "unobserved_edges": "symbols",
     "verify_certificate": "contraction",
+    "wave_velocity": "waves",
     "word_counts": "symbols",
     "write_graphml": "symbols",
 }
@@ -106,3 +107,4 @@ if TYPE_CHECKING:
         word_counts,
         write_graphml,
     )
+    from dynrnn.analysis.waves import wave_velocity

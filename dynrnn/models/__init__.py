@@ -2,6 +2,7 @@
 
 from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.alrnn import ALRNN
+from dynrnn.models.assemblies import Assembly, Certificate
 from dynrnn.models.averaging import average
 from dynrnn.models.base import Model
 from dynrnn.models.dendritic import DendriticPLRNN
@@ -13,6 +14,7 @@ from dynrnn.models.reservoirs import ESN, DeepESN, EulerStateNetwork, NextGenera
 from dynrnn.models.reservoirs.ridge import RecursiveLeastSquares
 from dynrnn.models.shallow import ShallowPLRNN
 from dynrnn.models.unwrap import model_of
+from dynrnn.models.wave import IdentityRNN, WaveRNN
 
 __all__ = [
     "ALRNN",
@@ -20,9 +22,12 @@ __all__ = [
     "MODELS",
     "PLRNN",
     "AdditiveModel",
+    "Assembly",
+    "Certificate",
     "DeepESN",
     "DendriticPLRNN",
     "EulerStateNetwork",
+    "IdentityRNN",
     "Model",
     "NextGenerationReservoir",
     "RecursiveLeastSquares",
@@ -30,6 +35,7 @@ __all__ = [
     "ResidualESN",
     "ResidualMemoryNetwork",
     "ShallowPLRNN",
+    "WaveRNN",
     "average",
     "concat_models",
     "forecast",

@@ -50,6 +50,7 @@ class Model(nn.Module):
     initialisations: ClassVar[tuple[str, ...]]
     pulled_to: ClassVar[dict[str, float]]       # parameters that the latent regulariser pulls, and where to
     unit_rows: ClassVar[tuple[str, ...]]        # parameters whose first axis is the latent unit, for the manifold-attractor regulariser
+    drawn_through_data: ClassVar[bool] = False  # whether random states are those of random observations: others lead a reservoir elsewhere
 
     def __init__(
         self, observed_dim: int, latent_dim: int, *, input_dim: int = 0, observation: str = "identity", decoder_bias: bool = False,
@@ -158,6 +159,13 @@ class Model(nn.Module):
     def initial_state(self, x: Float[Tensor, "fit *B N"]) -> Float[Tensor, "fit *B M"]:
         """Latent state for observations in the recording's units: [x; L x] or pinv(B) (x - b). Missing entries (NaN) enter as the channel's mean."""
         return self.encode((x - self._per_fit(self.data_mean, x)) / self._per_fit(self.data_scale, x))
+
+    def random_states(self, n: int, random_state: int) -> Float[Tensor, "fit B M"]:
+        """``n`` states of each fit to start from where nobody says which: standard normal, in the units of training; float64."""
+        size = self.observed_dim if self.drawn_through_data else self.latent_dim
+        drawn = torch.tensor(np.stack([stream(random_state, "initial state", int(k)).standard_normal((n, size)) for k in self.fit_number]))
+        with torch.no_grad():
+            return self.encode(drawn) if self.drawn_through_data else drawn
 
     def encode(self, x: Float[Tensor, "fit *B N"]) -> Float[Tensor, "fit *B M"]:
         """The same for standardised observations."""

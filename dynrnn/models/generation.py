@@ -18,7 +18,6 @@ from dynrnn.models.base import Model
 from dynrnn.models.reservoirs import Reservoir
 from dynrnn.models.unwrap import model_of
 from dynrnn.results.blocks import BlockWriter, open_blocks
-from dynrnn.streams import stream
 from dynrnn_kernels.additive import AdditiveMap
 from dynrnn_kernels.recurrences import forced_sequence
 
@@ -82,8 +81,7 @@ def start_states(model: Model, initial: Any) -> Tensor:
     """Latent start [F, B, M] out of what the user gave."""
     F, M, N = model.n_fits, model.latent_dim, model.observed_dim
     if initial is None:
-        z = np.stack([stream(model.random_state, "initial state", int(k)).standard_normal((1, M)) for k in model.fit_number])
-        return torch.tensor(z)
+        return model.random_states(1, model.random_state)
     if isinstance(initial, xr.DataArray) and "latent" in initial.dims:
         wanted = ("fit", "trial", "latent")
         if set(initial.dims) != set(wanted):
@@ -141,8 +139,9 @@ def generate(
     model : a model, or the run of a fit.
     n_steps : samples to return. With ``transient=0`` the first is the initial state itself.
     initial : where to start: a recording or array of observations (the first sample of each trial), one observation (<name>,), latent states
-        (fit, trial, latent) as a tensor or DataArray, such as ``warmup`` returns or ``orbit.latent.isel(time=-1)``, or None for a random latent
-        state a fit. Missing channels (NaN) start from their mean. A run that goes on from another's last state is the same to the bit.
+        (fit, trial, latent) as a tensor or DataArray, such as ``warmup`` returns or ``orbit.latent.isel(time=-1)``, or None for a random
+        state a fit (of a reservoir: that of a random observation). Missing channels (NaN) start from their mean. A run that goes on from another's
+        last state is the same to the bit.
     transient : samples to drop before the first that is returned.
     inputs : (trial, time, input) from the initial sample on, for models with inputs; by default those of ``initial``.
         The input at index t acts in the step to t.

@@ -27,3 +27,9 @@ def glorot_uniform(rng: np.random.Generator, rows: int, columns: int) -> np.ndar
 def kaiming_normal(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
     """Normal with standard deviation sqrt(2 / columns) (He et al. 2015)."""
     return rng.standard_normal((rows, columns)) * np.sqrt(2.0 / columns)
+
+
+def logit(p: np.ndarray) -> np.ndarray:
+    """The inverse of the logistic function, of values kept within [0.001, 0.999]."""
+    p = np.clip(p, 1e-3, 1 - 1e-3)
+    return np.log(p / (1 - p))

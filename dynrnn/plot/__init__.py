@@ -7,5 +7,6 @@ from dynrnn.plot.penalties import plot_penalties
 from dynrnn.plot.spectra import plot_spectra
 from dynrnn.plot.timeseries import plot_timeseries
 from dynrnn.plot.training import plot_training
+from dynrnn.plot.waves import plot_waves
 
-__all__ = ["plot_attractor", "plot_basins", "plot_bifurcations", "plot_penalties", "plot_spectra", "plot_timeseries", "plot_training"]
+__all__ = ["plot_attractor", "plot_basins", "plot_bifurcations", "plot_penalties", "plot_spectra", "plot_timeseries", "plot_training", "plot_waves"]

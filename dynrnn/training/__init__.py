@@ -5,11 +5,12 @@ from dynrnn.training.fit import fit
 from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing, FreeRunning, GeneralizedTeacherForcing, SparseTeacherForcing
 from dynrnn.training.interval import estimate_interval
 from dynrnn.training.minimal import minimal_code
+from dynrnn.training.published import PUBLISHED, published
 from dynrnn.training.regularisation import Regularisation
 from dynrnn.training.run import Run, concat, select
 from dynrnn.training.status import Status
 
 __all__ = [
-    "AdaptiveTeacherForcing", "Forcing", "FreeRunning", "GeneralizedTeacherForcing", "Regularisation", "Run", "SparseTeacherForcing", "Status",
-    "concat", "estimate_interval", "fit", "load_checkpoints", "minimal_code", "select",
+    "PUBLISHED", "AdaptiveTeacherForcing", "Forcing", "FreeRunning", "GeneralizedTeacherForcing", "Regularisation", "Run", "SparseTeacherForcing", "Status",
+    "concat", "estimate_interval", "fit", "load_checkpoints", "minimal_code", "published", "select",
 ]

@@ -11,6 +11,7 @@ from typing import cast
 
 import numba
 import numpy as np
+import torch
 import xarray as xr
 from tqdm.auto import tqdm
 
@@ -263,10 +264,13 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
 
 @contextlib.contextmanager
 def threads(wanted: int | None, work_items: int):
-    """Numba's threads for the time of a fit: as many as there is work for."""
+    """Numba's threads for the time of a fit: as many as there is work for. torch's is one, or Numba's would become torch's, which small matrices pay dearly."""
     before, most = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS  # pyright: ignore[reportAttributeAccessIssue]
+    of_torch = torch.get_num_threads()
     numba.set_num_threads(max(1, min(wanted or before, most, work_items)))
+    torch.set_num_threads(1)
     try:
         yield
     finally:
         numba.set_num_threads(before)
+        torch.set_num_threads(of_torch)

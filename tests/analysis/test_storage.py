@@ -35,6 +35,7 @@ RESULTS = {
     "certificate": lambda: analysis.contraction_certificate(([0.5], [[0.2]], [[1.0]], [0.0], [0.0])),
     "attractors": lambda: analysis.attractors(([0.5], [[0.2]], [[1.0]], [0.0], [0.0]), n_starts=16, box=(-1.0, 1.0), n_steps=100, transient=100),
     "diagram": lambda: analysis.orbit_diagram(lambda p: lambda z: p * z * (1 - z), [2.5, 3.2], dim=1, starts=[[0.3], [0.4]], n_steps=50, transient=50),
+    "waves": lambda: analysis.wave_velocity(np.random.default_rng(0).standard_normal((2, 40, 5)), n_surrogates=3),
     "branch": lambda: analysis.continuation(lambda z, p: p * z * (1 - z), [0.6], 2.5, (2.0, 3.2), dim=1),
 }
 

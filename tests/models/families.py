@@ -8,13 +8,16 @@ from dynrnn.models import (
     ALRNN,
     ESN,
     PLRNN,
+    Assembly,
     DeepESN,
     DendriticPLRNN,
     EulerStateNetwork,
+    IdentityRNN,
     NextGenerationReservoir,
     ResidualESN,
     ResidualMemoryNetwork,
     ShallowPLRNN,
+    WaveRNN,
 )
 
 
@@ -39,6 +42,9 @@ DESCENDED = {
     "alrnn": lambda **o: ALRNN(3, 6, 2, **o),
     "alrnn-linear": lambda **o: ALRNN(3, 5, 0, **o),
     "alrnn-full": lambda **o: ALRNN(3, 5, 5, observation="affine", **o),
+    "wave-rnn": lambda **o: WaveRNN(3, 30, velocity=0.7, **o),                                          # large enough to stay a convolution in compiled code
+    "wave-rnn-untied": lambda **o: WaveRNN(3, 4, 2, activation="tanh", tied=False, observation="identity", **({"init": "random"} | o)),
+    "identity-rnn": lambda **o: IdentityRNN(3, 6, decoder_bias=True, **o),
 }
 SOLVED = {
     "esn": lambda **o: with_readout(ESN(3, 30, leak=0.5, bias_scaling=0.3, **o)),
@@ -52,4 +58,9 @@ SOLVED = {
     "residual-memory-network-cycle": lambda **o: with_readout(ResidualMemoryNetwork(3, 24, 30, branch="cycle", readout="all", memory_radius=0.8, **o)),
     "next-generation-reservoir": lambda **o: with_readout(NextGenerationReservoir(3, 2, orders=(1, 2), stride=2, **o)),
 }
-FAMILIES = DESCENDED | SOLVED
+PULLED_BACK = {                                                                # maps that are filled by a function of the parameters
+    "assembly": lambda **o: Assembly(3, (3, 2, 3), density=0.5, **o),
+    "assembly-svd": lambda **o: Assembly(3, (3, 3), blocks="svd", integrator="euler", activation="tanh", gain=1.5, **o),
+    "assembly-symmetric": lambda **o: Assembly(3, (3, 2, 2), blocks="symmetric", topology="hub", observation="identity", **o),
+}
+FAMILIES = DESCENDED | SOLVED | PULLED_BACK

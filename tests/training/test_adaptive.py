@@ -33,7 +33,7 @@ def estimates(model: dr.models.Model, states: torch.Tensor) -> dict[str, torch.T
     }
 
 
-@pytest.mark.parametrize("family", DESCENDED)
+@pytest.mark.parametrize("family", [name for name, make in DESCENDED.items() if hasattr(make(), "A")])
 def test_estimates_equal_the_formulas(family):
     """float64: well-conditioned sums and norms agree to 1e-10, logarithms by eigenvectors to their condition times eps."""
     model = DESCENDED[family](n_fits=2, random_state=0).double()

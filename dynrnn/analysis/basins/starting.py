@@ -47,6 +47,6 @@ def initial_states(subject: Subject, n_starts: int, box: Any, starts: Any, rando
             f"or {M} numbers, or starts= of shape (start, {M})."
         )
     if box is None:
-        return torch.tensor(np.stack([stream(random_state, "initial state", int(k)).standard_normal((n_starts, M)) for k in fits]))
+        return subject.model.random_states(n_starts, random_state)[torch.as_tensor(subject.usable)]
     low, high = box_of(box, M)
     return torch.tensor(np.stack([low + (high - low) * stream(random_state, "initial state", int(k)).random((n_starts, M)) for k in fits]))

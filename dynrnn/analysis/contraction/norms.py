@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynrnn.analysis.contraction.rounding import gamma, norm_bound
 from dynrnn.analysis.contraction.sector import Sector
+from dynrnn.rounding import gamma, norm_bound
 
 
 def powers_of_two(values: np.ndarray) -> np.ndarray:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dynrnn.analysis.contraction.rounding import gamma, margin_of_definiteness
 from dynrnn.analysis.contraction.sector import Sector
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
+from dynrnn.rounding import gamma, margin_of_definiteness
 
 LEEWAY = 1e-6              # of a rate that is given: what keeps its inequality away from rounding, here and on other machines
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from dynrnn.analysis.contraction.rounding import UNIT, gamma
 from dynrnn.analysis.piecewise.canonical import ANALYSED, NOT_FINITE, canonical
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.errors import ArgumentError
 from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.base import Model
+from dynrnn.rounding import UNIT, gamma
 from dynrnn_kernels.additive import AdditiveMap
 
 

@@ -10,10 +10,10 @@ import xarray as xr
 
 from dynrnn.analysis.contraction.programs import have_solver, jacobians_program
 from dynrnn.analysis.contraction.quadratic import jacobians_margin, smallest_rate
-from dynrnn.analysis.contraction.rounding import gamma, margin_of_definiteness
 from dynrnn.analysis.lyapunov.verdict import period_of
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.errors import ArgumentError
+from dynrnn.rounding import gamma, margin_of_definiteness
 
 MAX_REGIONS = 4096
 GRADIENT_STEPS = 400

@@ -202,7 +202,7 @@ def _dataset(subject: Subject, found: Measured, k: int, confidence: float, seed:
 def _drift(logs: np.ndarray, duration: np.ndarray) -> np.ndarray:
     """Second half of all segments less the first [F, k], in standard errors of that difference; 0 where a direction died. logs [record, F, S, k]."""
     half = len(logs) // 2
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         gap, error = mean_and_error(logs[half:].sum(0) / duration[half:].sum() - logs[:half].sum(0) / duration[:half].sum())
         return np.nan_to_num(np.where(error > 0, gap / error, 0.0))
 

@@ -31,6 +31,7 @@ class Reservoir(Model):
     initialisations = ("reservoir",)
     pulled_to: ClassVar[dict[str, float]] = {}
     unit_rows: ClassVar[tuple[str, ...]] = ()
+    drawn_through_data = True
     sizes: ClassVar[dict[str, tuple[float, float, float]]] = {}                 # hyperparameters, one value per fit: default, least, most
     fixed_by: ClassVar[dict[str, tuple[str, ...]]] = {}                         # weights that may be given, and hyperparameters that these replace
     W_out: Tensor

@@ -6,8 +6,8 @@ import numpy as np
 
 from dynrnn.analysis.contraction.norms import norm_rate, propose_norm, propose_weighted, quadratic_of_norm, quadratic_of_weights
 from dynrnn.analysis.contraction.quadratic import sector_margin, smallest_rate
-from dynrnn.analysis.contraction.rounding import margin_of_definiteness, norm_bound
 from dynrnn.analysis.contraction.sector import sectors_of
+from dynrnn.rounding import margin_of_definiteness, norm_bound
 from tests.analysis.contraction.nets import random_net
 
 

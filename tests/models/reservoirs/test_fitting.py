@@ -37,6 +37,12 @@ def test_lorenz_for_more_than_four_lyapunov_times(run, lorenz):
     assert np.median(times) > 4
 
 
+def test_random_starts_lead_to_the_attractor(run):
+    """Random units would start closed loops where no data ever lead; the flow's exponent, .906, is that of all eight within .25."""
+    found = dr.analysis.lyapunov_spectrum(run, 1, n_steps=400, n_segments=8)
+    assert (np.abs(found.value.values[:, 0] - 0.906) < 0.25).all()
+
+
 def test_no_seam(run, lorenz, tmp_path):
     """A state on the way is the warm-up's of the shorter recording, and a run that is stored and goes on is the uninterrupted one: all to the bit."""
     test = lorenz[1].isel(time=slice(0, 700)).assign(n_time=("trial", [700]))

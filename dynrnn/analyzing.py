@@ -20,7 +20,8 @@ from dynrnn.results.store import write_group
 from dynrnn.training import load_checkpoints
 
 MOST_EXPONENTS = 64
-LARGE, FEW_STARTS = 100, 64     # units of a smooth model from which fixed points are sought from fewer starts, and cycles not at all
+FEW_EXPONENTS = 16              # of a large smooth model at first: more where their sum is not below zero yet
+LARGE, FEW_STARTS = 100, 32     # units of a smooth model from which fixed points are sought from fewer starts, and cycles not at all
 
 
 def analyze(
@@ -35,14 +36,15 @@ def analyze(
         coded, after as many tenths are dropped; a quarter of it is the length of the 32 stretches that exponents are measured over. n_virtual :
         virtual fixed points that are kept for each fit. random_state : of the searches.
 
-    Returns the groups that go into results.zarr: ``lyapunov_spectrum`` (up to 64 exponents), ``fixed_points``, ``cycles``, ``symbolic_code``,
-    ``code_entropies``, and ``bifurcations`` over the training if the fit kept checkpoints (of fixed points alone, whatever max_period: to look for
-    cycles at every checkpoint costs too much unasked); and writes the transition graph of each fit to graphs/fit-<k>.graphml. What was stored before
-    under these names is replaced, each group when it is done.
+    Returns the groups that go into results.zarr: ``lyapunov_spectrum`` (up to 64 exponents; of more than 100 smooth units 16, if their sum is below zero),
+    ``fixed_points``, ``cycles``, ``symbolic_code``, ``code_entropies``, and ``bifurcations`` over the training if the fit kept checkpoints (of fixed
+    points alone, whatever max_period: to look for cycles at every checkpoint costs too much unasked); and writes the transition graph of each fit to
+    graphs/fit-<k>.graphml. What was stored before under these names is replaced, each group when it is done.
     The functions of the same names in ``dynrnn.analysis`` say what the variables are, what is complete, and what it costs.
 
-    Models of smooth units (reservoirs) have no regions, hence no symbolic code, entropies or graphs; those of more than 100 units get fixed points from 64
-    starts a fit, and no cycles: call ``analysis.smooth_fixed_points`` and ``smooth_cycles`` for more, which cost O(M^3) a start and iteration.
+    Models of smooth units (reservoirs) have no regions, hence no symbolic code, entropies or graphs; those of more than 100 units get fixed points from 32
+    starts a fit (as many again, up to four times, while their indices do not add up), exponents over half as many steps, and no cycles:
+    call ``analysis.smooth_fixed_points`` and ``smooth_cycles`` for more, which cost O(M^3) a start and iteration.
 
     A fit whose parameters are not finite has empty rows and no graph. One whose free run diverges has its fixed points and cycles, a code up to there
     whose status says so ("analysed until the orbit diverged", or "orbit not finite" where nothing is left of it), and no graph.
@@ -89,7 +91,13 @@ def analyze(
                 write_graphml(graph, folder.path / "graphs" / f"fit-{fit}.graphml")
 
     def exponents() -> xr.Dataset:
-        return lyapunov_spectrum(model, min(model.latent_dim, MOST_EXPONENTS), max(10, n_steps // 4), random_state=random_state)
+        steps, most = max(10, n_steps // 4), min(model.latent_dim, MOST_EXPONENTS)
+        if large:
+            steps = max(10, steps // 2)
+            found = lyapunov_spectrum(model, FEW_EXPONENTS, steps, random_state=random_state)
+            if not (found.value.sum("exponent", skipna=False) > 0).any():        # a dimension wants exponents up to where the sum turns
+                return found
+        return lyapunov_spectrum(model, most, steps, random_state=random_state)
 
     def found_points() -> xr.Dataset:
         if smooth:

@@ -11,9 +11,11 @@ import tyro
 
 from dynrnn.errors import DynrnnError
 
-RESERVOIRS = ("esn", "residual-esn", "euler-state-network")
+RESERVOIRS = ("esn", "residual-esn", "euler-state-network", "deep-esn", "residual-memory-network", "next-generation-reservoir")
 DRIVEN = ("wave-rnn", "identity-rnn")
-OF_RESERVOIRS = ("reservoir_dim", "spectral_radius", "leak", "beta", "input_scaling", "bias_scaling", "ridge", "washout")
+OF_RESERVOIRS = (
+    "reservoir_dim", "n_layers", "memory_dim", "n_delays", "stride", "spectral_radius", "leak", "beta", "input_scaling", "bias_scaling", "ridge", "washout",
+)
 OF_ASSEMBLIES = ("areas", "blocks", "topology", "integrator", "step")
 OF_DESCENT = (
     "latent_dim", "hidden_dim", "n_relu", "n_bases", "clipped", "mean_centred", "positions", "ring_channels", "kernel_size", "velocity", "activation",
@@ -32,7 +34,8 @@ class Fit:
     out: Path
     """New folder for config, checkpoints, results.zarr and report.html."""
     model: Literal[
-        "plrnn", "shallow-plrnn", "dendritic-plrnn", "alrnn", "esn", "residual-esn", "euler-state-network", "wave-rnn", "identity-rnn", "assembly"
+        "plrnn", "shallow-plrnn", "dendritic-plrnn", "alrnn", "esn", "residual-esn", "euler-state-network", "deep-esn", "residual-memory-network",
+        "next-generation-reservoir", "wave-rnn", "identity-rnn", "assembly",
     ] = "shallow-plrnn"
     latent_dim: int | None = None
     """Latent units M; default the number of channels (alrnn: 20 or more, identity-rnn: 40); wave-rnn has positions times ring channels."""
@@ -66,19 +69,28 @@ class Fit:
     activation: Literal["relu", "tanh", "identity"] = "tanh"
     """Of wave-rnn and identity-rnn; with relu free runs are not bounded."""
     reservoir_dim: int = 300
-    """Units of a reservoir: esn, residual-esn, euler-state-network. These are solved; the options of descent are not for them."""
+    """Units of a reservoir: esn, residual-esn, euler-state-network, deep-esn (of all layers), residual-memory-network (beside the memory). Reservoirs are
+    solved; the options of descent are not for them."""
+    n_layers: int = 3
+    """Layers of deep-esn."""
+    memory_dim: int = 100
+    """Units of the linear memory of residual-memory-network."""
+    n_delays: int = 2
+    """Samples that next-generation-reservoir takes products of."""
+    stride: int = 1
+    """Steps between these."""
     spectral_radius: float | None = None
     leak: float | None = None
-    """Leak of esn."""
+    """Leak of esn and deep-esn."""
     beta: float | None = None
-    """Weight of the new part in residual-esn, whose old part weighs 1 - beta."""
+    """Weight of the new part in residual-esn and residual-memory-network, whose old part weighs 1 - beta."""
     input_scaling: float | None = None
     bias_scaling: float | None = None
     """Random biases of a reservoir, which lift the symmetry of tanh: 1 is good for Lorenz-63, 0 the default."""
     ridge: tuple[float, ...] = (1e-6,)
     """Penalty of a reservoir's readout; of several each fit takes the best on a tenth that is held out."""
-    washout: int = 100
-    """Samples that drive a reservoir before it learns."""
+    washout: int | None = None
+    """Samples that drive a reservoir before it learns; 100, and of next-generation-reservoir as many as its line needs."""
     observation: Literal["identity", "affine"] | None = None
     """Channels are the first latent units, or affine in all of them; default identity (wave-rnn, identity-rnn, assembly: affine)."""
     init: str | None = None
@@ -213,8 +225,12 @@ class Fit:
             given = {name: value for name, value in sizes.items() if value is not None}
             known = dr.MODELS[self.model].sizes                                 # pyright: ignore[reportAttributeAccessIssue]  # reservoirs have them
             if wrong := [name for name in given if name not in known]:
-                raise dr.ArgumentError(f"{self.model} has no {', '.join(wrong)}; it takes {', '.join(known)}.")
-            return dr.MODELS[self.model](N, self.reservoir_dim, input_dim=K, n_fits=self.fits, random_state=self.random_state, **given)
+                raise dr.ArgumentError(f"{self.model} has no {', '.join(wrong)}; it takes {', '.join(known or ('n_delays', 'stride'))}.")
+            shapes = {"deep-esn": (self.reservoir_dim, self.n_layers), "residual-memory-network": (self.reservoir_dim, self.memory_dim)}
+            shape = shapes.get(self.model, (self.n_delays,) if not known else (self.reservoir_dim,))
+            if not known:                                                       # next-generation reservoirs have no hyperparameters beside their shape
+                given["stride"] = self.stride
+            return dr.MODELS[self.model](N, *shape, input_dim=K, n_fits=self.fits, random_state=self.random_state, **given)
         M = self.latent_dim if self.latent_dim is not None else max(N, 20) if self.model == "alrnn" else N
         shape: dict[str, dict[str, Any]] = {
             "plrnn": {"mean_centred": self.mean_centred},

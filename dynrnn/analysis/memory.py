@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from dynrnn.errors import ArgumentError, check_int
-from dynrnn.models.reservoirs import Reservoir
+from dynrnn.models.reservoirs import NextGenerationReservoir, Reservoir
 from dynrnn.models.reservoirs.ridge import SumsOfProducts, TriangularFactor, exact_enough
 from dynrnn.models.unwrap import model_of
 from dynrnn.streams import check_random_state, stream
@@ -23,7 +23,8 @@ def memory_capacity(
     Parameters
     ----------
     model : a reservoir of one channel, solved or not: its recurrence alone counts. Its scalings are used as they are.
-    max_delay : K, twice the units by default. n_steps : independent inputs, uniform within ``amplitude``; the first K are dropped, and the last fifth tests.
+    max_delay : K, twice the units that are read by default. n_steps : independent inputs, uniform within ``amplitude``; the first K are dropped, and the last
+        fifth tests.
     ridge : penalty of the readouts, on the sum of squares; it limits the capacity of nearly linear reservoirs.
 
     Returns
@@ -39,10 +40,11 @@ def memory_capacity(
     True
     """
     model = model_of(model)
-    if not isinstance(model, Reservoir) or model.observed_dim != 1 or model.input_dim:
+    if not isinstance(model, Reservoir) or isinstance(model, NextGenerationReservoir) or model.observed_dim != 1 or model.input_dim:
         raise ArgumentError("memory capacity is that of a reservoir driven by one channel: build it with observed_dim=1 and input_dim=0.")
-    n = model.reservoir_dim
-    K = 2 * n if max_delay is None else check_int("max_delay", max_delay, low=1)
+    n, read = model.n_units, model.readout_units
+    held = read.stop - read.start
+    K = 2 * held if max_delay is None else check_int("max_delay", max_delay, low=1)
     check_int("n_steps", n_steps, low=K + 10)
     if not (np.isfinite(ridge) and ridge >= 0 and np.isfinite(amplitude) and amplitude > 0):
         raise ArgumentError(f"ridge must be at least 0 and amplitude above 0, got {ridge!r} and {amplitude!r}.")
@@ -50,11 +52,11 @@ def memory_capacity(
     memory = np.empty((model.n_fits, K))
     for f, number in enumerate(model.fit_number.tolist()):
         u = stream(check_random_state(random_state), "inputs", number).uniform(-amplitude, amplitude, n_steps)
-        _, h, _ = run(model.weights(f), np.concatenate([u[:1], np.zeros(n)]), n_steps, u[1:, None])     # row t is the state after u[t]
+        h = run(model.weights(f), np.concatenate([u[:1], np.zeros(n)]), n_steps, u[1:, None])[0][:, 1:][:, read]     # row t is the state after u[t]
         past = np.lib.stride_tricks.sliding_window_view(u, K + 1)[:, K - 1 :: -1][: n_steps - K]        # row t - K: u[t - 1], ..., u[t - K]
         train, test = slice(K, first_test), slice(first_test, None)
         enough = exact_enough(np.array([ridge]), float((h[train] ** 2).sum(1).mean()), first_test - K)
-        sums = SumsOfProducts(n, K) if enough else TriangularFactor(n, K)
+        sums = (SumsOfProducts if enough else TriangularFactor)(held, K)
         sums.add(h[train], past[: first_test - K])
         solution = sums.solve(np.array([ridge]))
         got, want = h[test] @ solution.W[0] + solution.b[0], past[first_test - K :]

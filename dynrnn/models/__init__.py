@@ -10,7 +10,8 @@ from dynrnn.models.ensemble import concat_models, select_model
 from dynrnn.models.generation import forecast, generate, warmup
 from dynrnn.models.plrnn import PLRNN
 from dynrnn.models.registry import MODELS, model_class
-from dynrnn.models.reservoirs import ESN, EulerStateNetwork, Reservoir, ResidualESN
+from dynrnn.models.reservoirs import ESN, DeepESN, EulerStateNetwork, NextGenerationReservoir, Reservoir, ResidualESN, ResidualMemoryNetwork
+from dynrnn.models.reservoirs.ridge import RecursiveLeastSquares
 from dynrnn.models.shallow import ShallowPLRNN
 from dynrnn.models.unwrap import model_of
 from dynrnn.models.wave import IdentityRNN, WaveRNN
@@ -23,12 +24,16 @@ __all__ = [
     "AdditiveModel",
     "Assembly",
     "Certificate",
+    "DeepESN",
     "DendriticPLRNN",
     "EulerStateNetwork",
     "IdentityRNN",
     "Model",
+    "NextGenerationReservoir",
+    "RecursiveLeastSquares",
     "Reservoir",
     "ResidualESN",
+    "ResidualMemoryNetwork",
     "ShallowPLRNN",
     "WaveRNN",
     "average",

@@ -221,6 +221,11 @@ def states_along(model: Reservoir, recording: xr.Dataset, places: Int[np.ndarray
     """Latent states (fit, place, latent) at samples (trial, time) of a recording that drives the model from each trial's first sample on: before each step
     its prediction is replaced by what was observed. O(fit samples M H); a state depends on the samples before it alone."""
     mean, scale = model.data_mean.numpy(), model.data_scale.numpy()
+    if len(places) and int(places[:, 1].min()) < model.least_past:
+        raise ArgumentError(
+            f"sample {int(places[:, 1].min())} of a series has no state yet: a {model.family} model is driven by the {model.least_past} samples before it. "
+            f"Start from sample {model.least_past} or later, of a series of at least {model.least_past + 1} samples."
+        )
     out = np.empty((model.n_fits, len(places), model.latent_dim))
     for trial in np.unique(places[:, 0]).tolist():
         here = np.flatnonzero(places[:, 0] == trial)

@@ -8,12 +8,16 @@ from dynrnn.models.assemblies import Assembly
 from dynrnn.models.base import Model
 from dynrnn.models.dendritic import DendriticPLRNN
 from dynrnn.models.plrnn import PLRNN
-from dynrnn.models.reservoirs import ESN, EulerStateNetwork, ResidualESN
+from dynrnn.models.reservoirs import ESN, DeepESN, EulerStateNetwork, NextGenerationReservoir, ResidualESN, ResidualMemoryNetwork
 from dynrnn.models.shallow import ShallowPLRNN
 from dynrnn.models.wave import IdentityRNN, WaveRNN
 
 MODELS: dict[str, type[Model]] = {
-    cls.family: cls for cls in (PLRNN, ShallowPLRNN, DendriticPLRNN, ALRNN, ESN, ResidualESN, EulerStateNetwork, WaveRNN, IdentityRNN, Assembly)
+    cls.family: cls
+    for cls in (
+        PLRNN, ShallowPLRNN, DendriticPLRNN, ALRNN, ESN, ResidualESN, EulerStateNetwork, DeepESN, ResidualMemoryNetwork, NextGenerationReservoir, WaveRNN,
+        IdentityRNN, Assembly,
+    )
 }
 
 

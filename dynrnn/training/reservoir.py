@@ -36,7 +36,7 @@ def fit_reservoir(
     recording = as_recording(recording)
     check_fits(model, recording)
     longest = int(recording.n_time.max())
-    washout = check_int("washout", 100 if washout is None else washout, low=0)
+    washout = check_int("washout", (model.least_past or 100) if washout is None else washout, low=model.least_past)
     if washout >= longest - 1:
         raise RecordingError(f"washout = {washout} leaves nothing to learn from: the longest trial has {longest} samples. Shorten washout.")
     check_for_training(recording, 1, standardise=standardise)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from dynrnn.analysis.reconstruction.forecasts import choose_starts, truth_after
 from dynrnn.errors import RecordingError
 from dynrnn.models.generation import forecast
-from dynrnn.models.reservoirs import Reservoir
+from dynrnn.models.reservoirs import NextGenerationReservoir, Reservoir
 from dynrnn.models.reservoirs.ridge import Solution, SumsOfProducts, TriangularFactor, exact_enough
 from dynrnn_kernels.reservoir import Weights, run
 
@@ -76,16 +76,45 @@ def _solve_fit(model: Reservoir, fit: int, trials: list, ridges: np.ndarray, was
 
     Missing samples enter as the channel's mean; where there are any, all is done again with the predictions of the first readout in their place.
     """
-    N, n = model.observed_dim, model.reservoir_dim
+    if isinstance(model, NextGenerationReservoir):
+        return _solve_line(model, trials, ridges, washout)
+    N, n = model.observed_dim, model.n_units
     weights = replace(model.weights(fit), W_out=np.zeros((0, n)), b_out=np.zeros(N))
     found, start = _pass(model, weights, trials, ridges, washout)
     if any(np.isnan(x).any() for x, _ in trials):
-        found, start = _pass(model, replace(weights, W_out=np.ascontiguousarray(found.W[0].T), b_out=found.b[0]), trials, ridges, washout)
+        W_out = np.zeros((N, n))
+        W_out[:, model.readout_units] = found.W[0].T
+        found, start = _pass(model, replace(weights, W_out=W_out, b_out=found.b[0]), trials, ridges, washout)
     return found, start
 
 
+def _solve_line(model: NextGenerationReservoir, trials: list, ridges: np.ndarray, washout: int) -> tuple[Solution, tuple[np.ndarray, np.ndarray]]:
+    """The same for polynomials of a line of samples; lines never reach over the start of a trial, nor over a missing sample."""
+    sums: SumsOfProducts | TriangularFactor | None = None
+    start = SumsOfProducts(model.observed_dim, model.n_units)
+    n_rows = sum(max(0, len(x) - 1 - washout) for x, _ in trials)
+    for x, u in trials:
+        for first in range(washout, len(x) - 1, PIECE):
+            end = min(first + PIECE, len(x) - 1)
+            lines, X, Y = model.rows(x, u, first, end)
+            kept = np.isfinite(lines).all(1) & np.isfinite(Y).all(1)
+            lines, X, Y = lines[kept], X[kept], Y[kept]
+            if sums is None and len(X):
+                kind = SumsOfProducts if exact_enough(ridges, float((X**2).sum(1).mean()), n_rows) else TriangularFactor
+                sums = kind(X.shape[1], Y.shape[1])
+            if sums is not None:
+                sums.add(X, Y)
+                start.add(lines[:, : model.observed_dim], lines[:, model.observed_dim :])
+    if sums is None:
+        raise RecordingError(f"no stretch of {model.least_past + 2} samples after the washout of {washout} is observed in all channels: nothing to learn from.")
+    if not model.n_units:
+        return sums.solve(ridges), (np.zeros((model.observed_dim, 0)), np.zeros(0))
+    cold = start.solve(np.array([1e-9 * max(start.count, 1)]))
+    return sums.solve(ridges), (cold.W[0], cold.b[0])
+
+
 def _pass(model: Reservoir, weights: Weights, trials: list, ridges: np.ndarray, washout: int) -> tuple[Solution, tuple[np.ndarray, np.ndarray]]:
-    N, n = model.observed_dim, model.reservoir_dim
+    N, n, read = model.observed_dim, model.n_units, model.readout_units
     prepared, sums, start = weights.prepared(), None, SumsOfProducts(N, n)
     n_rows = sum(max(0, len(x) - 1 - washout) for x, _ in trials)
     with ThreadPoolExecutor(1) as other, threadpool_limits(1, user_api="blas"):
@@ -95,15 +124,16 @@ def _pass(model: Reservoir, weights: Weights, trials: list, ridges: np.ndarray, 
             for first in range(0, len(x) - 1, PIECE):
                 target = x[first + 1 : first + 1 + PIECE]
                 drive = None if u is None else u[first + 1 : first + 1 + PIECE]
-                _, h, state = run(weights, state, len(target), target, drive, prepared=prepared)
+                path, state = run(weights, state, len(target), target, drive, prepared=prepared, share=False)  # the other thread has the sums to take
                 kept = (np.arange(first, first + len(target)) >= washout) & ~np.isnan(target).any(1)
-                X, Y = h[kept], target[kept]
-                if sums is None and len(X):
-                    enough = exact_enough(ridges, float((X**2).sum(1).mean()), n_rows)
-                    sums = SumsOfProducts(n, N) if enough else TriangularFactor(n, N)
+                h, Y = path[kept, N:], target[kept]
+                if sums is None and len(h):
+                    X = h[:, read]
+                    kind = SumsOfProducts if exact_enough(ridges, float((X**2).sum(1).mean()), n_rows) else TriangularFactor
+                    sums = kind(X.shape[1], N)
                 if pending is not None:
                     pending.result()
-                pending = None if sums is None else other.submit(_add, sums, start, X, Y)
+                pending = None if sums is None else other.submit(_add, sums, start, h, Y, read)
         if pending is not None:
             pending.result()
     if sums is None:
@@ -112,9 +142,9 @@ def _pass(model: Reservoir, weights: Weights, trials: list, ridges: np.ndarray, 
     return sums.solve(ridges), (cold.W[0], cold.b[0])
 
 
-def _add(sums: SumsOfProducts | TriangularFactor, start: SumsOfProducts, X: np.ndarray, Y: np.ndarray) -> None:
-    sums.add(X, Y)
-    start.add(Y, X)
+def _add(sums: SumsOfProducts | TriangularFactor, start: SumsOfProducts, h: np.ndarray, Y: np.ndarray, read: slice) -> None:
+    sums.add(h[:, read], Y)
+    start.add(Y, h)
 
 
 def _forecast_errors(model: Reservoir, validation: xr.Dataset, washout: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor
 
-from dynrnn_kernels import additive
+from dynrnn_kernels import additive, chain, polynomial
 from dynrnn_kernels.errors import KernelError
 
 
@@ -32,7 +32,7 @@ class Recurrence(NamedTuple):
 
     forced_sequence : (map, z0, target, weight, u, *, lengths, backend) -> the predictions before forcing, differentiable once.
     step : (map, z, u) -> the next states. jacobian : (map, z, u) -> the step's derivative by z [F, B, M, M].
-    backends : their names, ``reference`` first; the folder has a file of each name.
+    backends : their names, ``reference`` first; the folder has a file of each name. With ``reference`` alone it is torch, whatever backend is asked for.
     """
 
     map: type
@@ -42,7 +42,13 @@ class Recurrence(NamedTuple):
     backends: tuple[str, ...]
 
 
-RECURRENCES = {"additive": Recurrence(additive.AdditiveMap, additive.forced_sequence, additive.step, additive.jacobian, additive.backends())}
+RECURRENCES = {
+    "additive": Recurrence(additive.AdditiveMap, additive.forced_sequence, additive.step, additive.jacobian, additive.backends()),
+    "chain": Recurrence(chain.ChainMap, chain.forced_sequence, chain.step, chain.jacobian, chain.backends()),
+    "polynomial": Recurrence(
+        polynomial.PolynomialMap, polynomial.forced_sequence, polynomial.step, polynomial.jacobian, polynomial.backends()
+    ),
+}
 
 
 def recurrence_of(map: Map) -> Recurrence:

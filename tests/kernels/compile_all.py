@@ -33,7 +33,8 @@ def compile_for(dtype: torch.dtype) -> None:
         time = np.arange(200) / 10
         recording = dr.as_recording(np.stack([np.sin(time + k) for k in range(3)], -1), dt=0.1)
         dr.fit(model, recording, n_updates=2, sequence_length=20, progress=False)
-        dr.generate(dr.fit(dr.ESN(3, 20, random_state=0), recording, progress=False), 2)
+        for reservoir in (dr.ESN(3, 20, random_state=0), dr.NextGenerationReservoir(3)):
+            dr.generate(dr.fit(reservoir, recording, progress=False), 2)
     else:
         for route in ("pruned", "search"):
             dr.analysis.cycles(([[2.0]], [[-4.0]], [[1.0]], [0.0], [-0.5]), max_period=4, route=route)

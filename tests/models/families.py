@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import torch
 
-from dynrnn.models import ALRNN, ESN, PLRNN, Assembly, DendriticPLRNN, EulerStateNetwork, IdentityRNN, ResidualESN, ShallowPLRNN, WaveRNN
+from dynrnn.models import (
+    ALRNN,
+    ESN,
+    PLRNN,
+    Assembly,
+    DeepESN,
+    DendriticPLRNN,
+    EulerStateNetwork,
+    IdentityRNN,
+    NextGenerationReservoir,
+    ResidualESN,
+    ResidualMemoryNetwork,
+    ShallowPLRNN,
+    WaveRNN,
+)
 
 
 def with_readout(model):
@@ -38,6 +52,11 @@ SOLVED = {
     "residual-esn": lambda **o: with_readout(ResidualESN(3, 20, **o)),
     "residual-esn-cycle": lambda **o: with_readout(ResidualESN(3, 40, branch="cycle", alpha=0.4, beta=0.7, topology="sparse", rescaling="norm", **o)),
     "euler-state-network": lambda **o: with_readout(EulerStateNetwork(3, 20, **o)),
+    "deep-esn": lambda **o: with_readout(DeepESN(3, 32, 3, leak=(0.5, 0.7, 1.0), bias_scaling=0.3, density=0.5, **o)),
+    "deep-residual-esn": lambda **o: with_readout(DeepESN(3, 21, 2, branch="random", alpha=0.5, beta=0.4, readout="last", **o)),
+    "residual-memory-network": lambda **o: with_readout(ResidualMemoryNetwork(3, 20, 9, beta=0.3, memory_radius=0.8, **o)),
+    "residual-memory-network-cycle": lambda **o: with_readout(ResidualMemoryNetwork(3, 24, 30, branch="cycle", readout="all", memory_radius=0.8, **o)),
+    "next-generation-reservoir": lambda **o: with_readout(NextGenerationReservoir(3, 2, orders=(1, 2), stride=2, **o)),
 }
 PULLED_BACK = {                                                                # maps that are filled by a function of the parameters
     "assembly": lambda **o: Assembly(3, (3, 2, 3), density=0.5, **o),

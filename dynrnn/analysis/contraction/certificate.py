@@ -32,7 +32,8 @@ def contraction_certificate(
 
     Parameters
     ----------
-    system: a model or run, a ``PiecewiseLinearMap``, its arrays ``(A, W1, W2, h1, h2)``, or a list of maps.
+    system: a model or run, a ``PiecewiseLinearMap``, its arrays ``(A, W1, W2, h1, h2)``, or a list of maps. A reservoir is its closed loop, which predicts its
+        own input; the echo state property is that of ``reservoir.driven_map()``, its units under the input.
     tier: the one to try; by default from cheap to dear until one proves it: ``norm`` (2-norms, diagonally rescaled), ``weighted`` (weighted infinity norm),
         ``lmi`` (a quadratic metric, by a matrix inequality; needs the extra ``certificates``), ``visited`` (a quadratic metric for the regions that ``orbit``
         visits; piecewise-linear maps alone, and never a global statement).

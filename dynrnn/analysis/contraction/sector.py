@@ -86,12 +86,20 @@ class Sectors:
 
 
 def sectors_of(system: Any, inputs: Any = None, dt: float | None = None) -> Sectors:
-    """``system``: a model or run, a ``PiecewiseLinearMap``, its five arrays, or a list of maps. inputs: constant (K,), for the regions alone."""
+    """``system``: a model or run, a ``PiecewiseLinearMap``, its five arrays, a list of maps, or an ``AdditiveMap`` of tanh units.
+    inputs: constant (K,), for the regions alone."""
     if dt is not None and not (isinstance(dt, (int, float)) and not isinstance(dt, bool) and np.isfinite(dt) and dt > 0):
         raise ArgumentError(f"dt must be a positive number, the time of one step, got {dt!r}.")
     model = system if isinstance(system, Model) else getattr(system, "model", None)
     if isinstance(model, Model):
         found = _of_model(model, inputs)
+    elif isinstance(system, AdditiveMap):
+        if inputs is not None or system.phi != "tanh":
+            raise ArgumentError("of bare additive maps those of tanh units are taken, without inputs: reservoir.driven_map(). Give others as their model.")
+        map = system.to(torch.float64).written_out()
+        if not all(bool(torch.isfinite(value).all()) for value in map.tensors().values()):
+            raise ArgumentError("the map holds values that are not finite.")
+        found = Sectors(tuple(_of_additive(map, k, None) for k in range(map.n_fits)), np.arange(map.n_fits), 1.0)
     elif isinstance(system, (PiecewiseLinearMap, tuple, list, np.ndarray)):
         if inputs is not None:
             raise ArgumentError("inputs are for models; a bare map has its constant input in its biases, and a certificate holds for every input anyway.")

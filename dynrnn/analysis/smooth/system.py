@@ -80,6 +80,8 @@ def _of_model(model: Model, inputs: Any) -> SmoothMaps:
     if u.shape != (K,) or not np.isfinite(u).all():
         raise ArgumentError(f"inputs must be one constant input of shape ({K},), finite, for a map without time; got shape {u.shape}.")
     whole = model.map().to(torch.float64)
+    if isinstance(whole, AdditiveMap):
+        whole = whole.written_out()                                             # a batch of states by a whole matrix takes less than torch's sparse products
     maps: list[SmoothMap | None] = []
     for k in range(model.n_fits):
         own = whole.with_tensors({name: value[k : k + 1].detach().clone() for name, value in whole.tensors().items()})

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dynrnn.errors import ArgumentError, check_int, unknown_name
-from dynrnn.models.additive import AdditiveModel
-from dynrnn.models.base import is_blank
-from dynrnn.models.reservoirs.drawing import RESCALINGS, draw_weights, given_weights, rescaled
-from dynrnn.models.reservoirs.sparsity import sparse_where_it_pays
+from dynrnn.errors import ArgumentError
+from dynrnn.models.base import Model, is_blank
+from dynrnn.models.reservoirs.drawing import given_weights
 from dynrnn.streams import stream
-from dynrnn_kernels.additive import AdditiveMap
-from dynrnn_kernels.reservoir import Weights, run
+from dynrnn_kernels.reservoir import Layer, Weights, at_once, run
 
 Size = Any                                                                      # a number, or one per fit
 
 
-class Reservoir(AdditiveModel):
-    """A reservoir that predicts its next input: ``z = (x, h)``, of which the first ``observed_dim`` units are the prediction.
+class Reservoir(Model):
+    """A model that predicts its next input by fixed random units: ``z = (x, h)``, of which the first ``observed_dim`` units are the prediction.
 
-        h[t+1] = keep O h[t] + gain tanh(W h[t] + W_in x[t] + D u[t+1] + b),      x[t+1] = W_out h[t+1] + b_out
+        h[t+1] = F(h[t], x[t], u[t+1]),      x[t+1] = W_out h[t+1] + b_out
 
-    Warm-up is forcing weight 1 on x, closed loop is weight 0. W, W_in, b, D are drawn and stay; ``fit`` solves W_out, b_out. All in float64.
+    Warm-up is forcing weight 1 on x, closed loop is weight 0. Weights within F are drawn and stay; ``fit`` solves W_out, b_out. All in float64.
     L and h_start, the regression of h on x in the training data, give a state for a single sample, whose past is not known.
     """
 
@@ -35,102 +33,87 @@ class Reservoir(AdditiveModel):
     unit_rows: ClassVar[tuple[str, ...]] = ()
     drawn_through_data = True
     sizes: ClassVar[dict[str, tuple[float, float, float]]] = {}                 # hyperparameters, one value per fit: default, least, most
-    branch_kind = "identity"
-    W: Tensor
-    orthogonal: Tensor
-    W_in: Tensor
-    b: Tensor
-    D: Tensor
+    fixed_by: ClassVar[dict[str, tuple[str, ...]]] = {}                         # weights that may be given, and hyperparameters that these replace
     W_out: Tensor
     b_out: Tensor
     L: Tensor
     h_start: Tensor
 
-    def _build(
-        self, observed_dim: int, reservoir_dim: int, given: dict[str, Size], *, input_dim: int, topology: str, rescaling: str, W: Any, W_in: Any,
-        n_fits: int, random_state: int | None, init: str | None, branch: str = "identity", fixed_by_W: tuple[str, ...] = ("spectral_radius", "density"),
+    def _begin(
+        self, observed_dim: int, n_units: int, given: dict[str, Size], weights: dict[str, Any], *, input_dim: int, n_fits: int, random_state: int | None,
+        init: str | None, shape: tuple[int, ...] = (),
     ) -> None:
-        """Called by families in place of ``__init__``; ``given`` are the values of ``sizes``, None where the user gave none."""
-        latent_dim = check_int("observed_dim", observed_dim, low=1) + check_int("reservoir_dim", reservoir_dim, low=1)
-        super().__init__(observed_dim, latent_dim, input_dim=input_dim, init=init, n_fits=n_fits, random_state=random_state)
-        self.reservoir_dim = int(reservoir_dim)
-        self.topology, self.rescaling, self.branch_kind = topology, rescaling, branch
-        if W is not None:
-            for name in fixed_by_W:
+        """Called by families in place of ``__init__``, when all that is no tensor is set; ``given`` are the values of ``sizes``, ``weights`` fixed weights,
+        None where the user gave none; ``shape`` is that of a hyperparameter of one fit."""
+        super().__init__(observed_dim, observed_dim + n_units, input_dim=input_dim, init=init, n_fits=n_fits, random_state=random_state)
+        weights = {name: value for name, value in weights.items() if value is not None}
+        for which in weights:
+            for name in self.fixed_by[which]:
                 if given.get(name) is not None:
-                    raise ArgumentError(f"W and {name} were both given, but weights that are given stay as they are. Leave {name} out, or scale W yourself.")
-            self.topology = "given"
-        if W_in is not None and given.get("input_scaling") is not None:
-            raise ArgumentError("W_in and input_scaling were both given, but weights that are given stay as they are. Leave one out.")
-        if rescaling not in RESCALINGS:
-            raise unknown_name("rescaling", rescaling, RESCALINGS)
+                    raise ArgumentError(
+                        f"{which} and {name} were both given, but weights that are given stay as they are. Leave {name} out, or scale {which} yourself."
+                    )
         for name, (default, low, high) in self.sizes.items():
             values = np.asarray(default if given.get(name) is None else given[name], dtype=np.float64)
-            if values.shape not in ((), (n_fits,)) or not (np.isfinite(values).all() and (values >= low).all() and (values <= high).all()):
-                raise ArgumentError(f"{name} must be a number from {low:g} to {high:g}, or one for each of {n_fits} fits, got {given.get(name, default)!r}.")
-            self.register_buffer(name, torch.tensor(np.broadcast_to(values, (n_fits,)).copy()))
-        self._fill(W, W_in)
+            allowed = {(), (n_fits,)} if not shape else {(), shape, (n_fits, 1), (n_fits, *shape)}
+            if values.shape not in allowed or not (np.isfinite(values).all() and (values >= low).all() and (values <= high).all()):
+                several = f"one for each of {n_fits} fits" if not shape else f"one for each of {shape[0]} layers, or of shape (fit, layer) = {(n_fits, *shape)}"
+                raise ArgumentError(f"{name} must be a number from {low:g} to {high:g}, or {several}, got {given.get(name, default)!r}.")
+            self.register_buffer(name, torch.tensor(np.broadcast_to(values, (n_fits, *shape)).copy()))
+        self._fill(weights)
+
+    @property
+    def n_units(self) -> int:
+        """Units beside the predictions x."""
+        return self.latent_dim - self.observed_dim
+
+    @property
+    def readout_units(self) -> slice:
+        """Which of these units the readout takes."""
+        return slice(0, self.n_units)
+
+    @property
+    def n_features(self) -> int:
+        """What the readout weighs, beside its offset."""
+        return self.readout_units.stop - self.readout_units.start
+
+    @property
+    def least_past(self) -> int:
+        """Samples of a series before the first that has a state."""
+        return 0
 
     def size(self, name: str, fit: int) -> float:
         """A hyperparameter of one fit, by its place in the ensemble."""
         return float(getattr(self, name)[fit])
 
-    def _fill(self, W: Any, W_in: Any) -> None:
-        F, N, K, n = self.n_fits, self.observed_dim, self.input_dim, self.reservoir_dim
+    def _fill(self, given: dict[str, Any]) -> None:
+        F, N = self.n_fits, self.observed_dim
         zeros = lambda *shape: torch.zeros(F, *shape, dtype=torch.float64)  # noqa: E731
-        values = {"W": zeros(n, n), "W_in": zeros(n, N), "b": zeros(n), "D": zeros(n, K)}
-        if self.branch_kind == "random":
-            values["orthogonal"] = zeros(n, n)
+        values = {name: zeros(*shape) for name, shape in self._fixed_shapes().items()}
         if not is_blank():                                                      # else a saved or selected model's own values follow
-            if W is not None:
-                values["W"] = torch.tensor(given_weights("W", W, (n, n), F))
-            if W_in is not None:
-                values["W_in"] = torch.tensor(given_weights("W_in", W_in, (n, N), F))
+            for name, value in given.items():
+                values[name] = torch.tensor(given_weights(name, value, self._fixed_shapes()[name], F))
             for f, number in enumerate(self.fit_number.tolist()):
-                rng = stream(self.random_state, "parameters", number)
-                drawn = self._draw_fit(rng, f, draw_W=W is None)
-                drawn.pop("W_in" if W_in is not None else "", None)
-                for name, value in drawn.items():
-                    values[name][f] = torch.as_tensor(value)
+                drawn = self._draw_fit(stream(self.random_state, "parameters", number), f, set(given))
+                for name in drawn.keys() - given.keys():
+                    values[name][f] = torch.as_tensor(drawn[name])
         for name, value in values.items():
             self.register_buffer(name, value)
-        for name, shape in {"W_out": (N, n), "b_out": (N,), "L": (n, N), "h_start": (n,)}.items():
+        units = self.n_units
+        for name, shape in {"W_out": (N, self.n_features), "b_out": (N,), "L": (units, N), "h_start": (units,)}.items():
             self.register_parameter(name, nn.Parameter(zeros(*shape), requires_grad=False))
 
-    def _draw_fit(self, rng: np.random.Generator, fit: int, draw_W: bool) -> dict[str, np.ndarray]:
-        """One fit's fixed weights. Each comes from a stream of its own, so that what is given does not change what is drawn."""
-        N, K, n = self.observed_dim, self.input_dim, self.reservoir_dim
-        of_W, of_in, of_b, of_u, of_branch = rng.spawn(5)
-        out = {
-            "W_in": self.size("input_scaling", fit) * of_in.uniform(-1, 1, (n, N)), "b": self.size("bias_scaling", fit) * of_b.uniform(-1, 1, n),
-            "D": self.size("input_scaling", fit) * of_u.uniform(-1, 1, (n, K)),
-        }
-        if draw_W:
-            out["W"] = self._draw_W(of_W, fit)
-        return out | self._draw_branch(of_branch)
-
-    def _draw_W(self, rng: np.random.Generator, fit: int) -> np.ndarray:
-        drawn = draw_weights(rng, self.reservoir_dim, self.topology, self.size("density", fit))
-        return rescaled(drawn, self.size("spectral_radius", fit), self.rescaling)
-
-    def _draw_branch(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """The matrix of the branch, where it has one of its own: ``{"orthogonal": ...}``."""
-        return {}
-
-    def _recurrent(self) -> Tensor:
-        """W as it acts, [F, n, n]."""
-        return self.W
-
-    def keep_and_gain(self) -> tuple[Tensor, Tensor]:
-        """What is kept of O h, and what the new part counts, [F]."""
+    def _fixed_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Weights that are drawn and stay, by name, without the fit axis."""
         raise NotImplementedError
 
-    def branch(self) -> str | Tensor:
-        """O: ``identity``, ``cycle``, or a matrix [F, n, n]."""
-        return self.orthogonal if self.branch_kind == "random" else self.branch_kind
+    def _draw_fit(self, rng: np.random.Generator, fit: int, given: set[str]) -> dict[str, np.ndarray]:
+        """One fit's fixed weights, each from a stream of its own, so that what is given changes no other draw; those given need no draw."""
+        raise NotImplementedError
 
-    def _own_config(self) -> dict[str, Any]:
-        return {"reservoir_dim": self.reservoir_dim, "topology": self.topology, "rescaling": self.rescaling}
+    def layers(self, fit: int) -> tuple[Layer, ...]:
+        """What drives the units of one fit, by its place in the ensemble, without the readout."""
+        raise NotImplementedError
 
     def config(self) -> dict[str, Any]:
         return {k: v for k, v in super().config().items() if k not in ("latent_dim", "observation", "decoder_bias")}
@@ -138,30 +121,7 @@ class Reservoir(AdditiveModel):
     @property
     def parameters_per_fit(self) -> int:
         """Numbers that are solved."""
-        return self.observed_dim * (self.reservoir_dim + 1)
-
-    def branch_matrix(self) -> Tensor:
-        """keep O written out, [F, n, n]."""
-        n, keep, branch = self.reservoir_dim, self.keep_and_gain()[0], self.branch()
-        if isinstance(branch, str):
-            eye = torch.eye(n, dtype=torch.float64)
-            branch = (eye if branch == "identity" else eye.roll(1, 0)).expand(self.n_fits, n, n)
-        return keep[:, None, None] * branch
-
-    def additive_map(self) -> AdditiveMap:
-        """The closed loop on (x, h); matrices mostly of zeros are structures."""
-        N, n, F = self.observed_dim, self.reservoir_dim, self.n_fits
-        kept, gain = self.branch_matrix(), self.keep_and_gain()[1]
-        A = torch.zeros(F, N + n, N + n, dtype=torch.float64)
-        A[:, N:, N:], A[:, :N, N:] = kept, self.W_out @ kept
-        W1 = gain[:, None, None] * torch.cat([self.W_out, torch.eye(n, dtype=torch.float64).expand(F, n, n)], 1)
-        a = A.diagonal(dim1=1, dim2=2).clone()
-        A.diagonal(dim1=1, dim2=2).zero_()
-        h1 = torch.cat([self.b_out, torch.zeros(F, n, dtype=torch.float64)], 1)
-        return AdditiveMap(
-            a=a, A=sparse_where_it_pays(A) if A.any() else None, W1=sparse_where_it_pays(W1), h1=h1,
-            W2=sparse_where_it_pays(torch.cat([self.W_in, self._recurrent()], 2)), h2=self.b, D=self.D if self.input_dim else None, phi="tanh",
-        )
+        return self.W_out[0].numel() + self.observed_dim
 
     def encode(self, x: Tensor) -> Tensor:
         x = torch.where(torch.isnan(x), torch.zeros_like(x), x)
@@ -170,13 +130,10 @@ class Reservoir(AdditiveModel):
 
     def weights(self, fit: int) -> Weights:
         """One fit's arrays for ``dynrnn_kernels.reservoir``, by its place in the ensemble."""
-        n, (keep, gain), branch = self.reservoir_dim, self.keep_and_gain(), self.branch()
         array = lambda x: x[fit].detach().numpy()  # noqa: E731
-        return Weights(
-            np.concatenate([array(self.W_in), array(self._recurrent())], 1), np.full(n, float(keep[fit])), np.full(n, float(gain[fit])), array(self.b),
-            array(self.W_out), array(self.b_out), source=np.roll(np.arange(n), 1) if self.branch_kind == "cycle" else None,
-            mixing=array(branch) if isinstance(branch, Tensor) else None, D=array(self.D) if self.input_dim else None,
-        )
+        W_out = np.zeros((self.observed_dim, self.n_units))
+        W_out[:, self.readout_units] = array(self.W_out)
+        return Weights(self.layers(fit), W_out, array(self.b_out))
 
     def free_runner(self) -> Callable[[Tensor, int, Tensor | None], Tensor]:
         """A function (z [F, B, M], n, u [F, B, n, K]) -> the states [F, B, n, M] of runs without data, one sequence at a time."""
@@ -184,20 +141,24 @@ class Reservoir(AdditiveModel):
         prepared = [w.prepared() for w in weights]
 
         def free_run(z: Tensor, n_steps: int, u: Tensor | None) -> Tensor:
-            N, out = self.observed_dim, np.empty((*z.shape[:2], n_steps, z.shape[2]))
-            for f in range(z.shape[0]):
-                for k in range(z.shape[1]):
-                    inputs = None if u is None else u[f, k].numpy()
-                    out[f, k, :, :N], out[f, k, :, N:], _ = run(weights[f], z[f, k].numpy(), n_steps, inputs=inputs, prepared=prepared[f])
+            F, B, M = z.shape
+            out = np.empty((F, B, n_steps, M))
+
+            def one(f: int, k: int) -> None:
+                inputs = None if u is None else u[f, k].numpy()
+                run(weights[f], z[f, k].numpy(), n_steps, inputs=inputs, prepared=prepared[f], path=out[f, k], share=F * B == 1)
+
+            at_once([partial(one, f, k) for f in range(F) for k in range(B)])
             return torch.from_numpy(out)
 
         return free_run
 
     def driven(self, x: np.ndarray, u: Tensor | None, fit: int) -> np.ndarray:
         """States [T, M] of one fit at the standardised samples x [T, N]; u [T - 1, K] from the second sample on. It starts from h = 0."""
-        N, n = self.observed_dim, self.reservoir_dim
-        out = np.zeros((len(x), N + n))
+        N = self.observed_dim
+        out = np.zeros((len(x), self.latent_dim))
         out[0, :N] = np.nan_to_num(x[0])
-        predicted, h, _ = run(self.weights(fit), out[0], len(x) - 1, x[1:], None if u is None else u.numpy())
-        out[1:, :N], out[1:, N:] = np.where(np.isnan(x[1:]), predicted, x[1:]), h
+        run(self.weights(fit), out[0], len(x) - 1, x[1:], None if u is None else u.numpy(), path=out[1:])
+        seen = ~np.isnan(x[1:])
+        out[1:, :N][seen] = x[1:][seen]
         return out

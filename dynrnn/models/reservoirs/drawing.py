@@ -73,6 +73,23 @@ def rescaled(W: np.ndarray, size: float, rescaling: str) -> np.ndarray:
     return W * (size / now)
 
 
+def rescaled_effectively(W: np.ndarray, size: float, leak: float) -> np.ndarray:
+    """W times the number with which (1 - leak) I + leak W has spectral radius ``size``: each eigenvalue's way out of that circle, and the shortest of them."""
+    if size <= 1 - leak:
+        raise ArgumentError(
+            f"a spectral radius of {size:g} cannot be reached by the scale of W: with leak = {leak:g} that of (1 - leak) I + leak W is at least "
+            f"{1 - leak:g} at W = 0. Take spectral_radius above {1 - leak:g}, a larger leak, or rescaling='radius'."
+        )
+    if nilpotent(W):
+        rescaled(W, size, "radius")                                             # which says so
+    kept, out = 1 - leak, leak * np.linalg.eigvals(W)
+    # |kept + out s|^2 = size^2: out out* s^2 + 2 kept Re(out) s + kept^2 - size^2 = 0, whose roots have opposite signs
+    with np.errstate(divide="ignore"):
+        half, square = kept * out.real, np.abs(out) ** 2
+        scale = (size**2 - kept**2) / (half + np.sqrt(half**2 + square * (size**2 - kept**2)))   # no difference of near equals where half > 0
+    return W * float(np.min(scale))
+
+
 def nilpotent(W: np.ndarray) -> bool:
     """Whether the connections have no loop, so that rounding alone tells the eigenvalues from zero."""
     return nx.is_directed_acyclic_graph(nx.from_numpy_array(W != 0, create_using=nx.DiGraph)) if np.count_nonzero(W) < 2 * len(W) else False

@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from dynrnn.models.reservoirs.base import Reservoir, Size
+from dynrnn.models.reservoirs.base import Size
+from dynrnn.models.reservoirs.single import SingleReservoir
 
 
-class ESN(Reservoir):
+class ESN(SingleReservoir):
     """Leaky echo state network that predicts its next input (Jaeger 2001, GMD report 148; Jaeger et al. 2007, Neural Networks 20, 335).
 
         h[t+1] = (1 - a) h[t] + a tanh(W h[t] + W_in x[t] + D u[t+1] + b),      x[t+1] = W_out h[t+1] + b_out
@@ -46,7 +47,7 @@ class ESN(Reservoir):
     ):
         given = {"spectral_radius": spectral_radius, "leak": leak, "input_scaling": input_scaling, "bias_scaling": bias_scaling, "density": density}
         self._build(
-            observed_dim, reservoir_dim, given, input_dim=input_dim, topology=topology, rescaling=rescaling, W=W, W_in=W_in, n_fits=n_fits,
+            observed_dim, reservoir_dim, given, input_dim=input_dim, topology=topology, rescaling=rescaling, weights={"W": W, "W_in": W_in}, n_fits=n_fits,
             random_state=random_state, init=init,
         )
 

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynrnn.models.reservoirs.base import Reservoir, Size
+from dynrnn.models.reservoirs.base import Size
+from dynrnn.models.reservoirs.single import SingleReservoir
 
 
-class EulerStateNetwork(Reservoir):
+class EulerStateNetwork(SingleReservoir):
     """Euler state network (Gallicchio 2022, arXiv:2203.09382): forward Euler of a nearly conservative equation.
 
         h[t+1] = h[t] + epsilon tanh((W - W' - gamma I) h[t] + W_in x[t] + D u[t+1] + b),      x[t+1] = W_out h[t+1] + b_out
@@ -31,6 +32,7 @@ class EulerStateNetwork(Reservoir):
         "epsilon": (0.01, 1e-12, 1e6), "gamma": (0.001, 0.0, 1e6), "recurrent_scaling": (1.0, 0.0, 1e6), "input_scaling": (1.0, 0.0, 1e6),
         "bias_scaling": (0.0, 0.0, 1e6),
     }
+    fixed_by: ClassVar[dict[str, tuple[str, ...]]] = {"W": ("recurrent_scaling",), "W_in": ("input_scaling",)}
     epsilon: Tensor
     gamma: Tensor
 
@@ -41,8 +43,8 @@ class EulerStateNetwork(Reservoir):
     ):
         given = {"epsilon": epsilon, "gamma": gamma, "recurrent_scaling": recurrent_scaling, "input_scaling": input_scaling, "bias_scaling": bias_scaling}
         self._build(
-            observed_dim, reservoir_dim, given, input_dim=input_dim, topology="uniform", rescaling="radius", W=W, W_in=W_in, n_fits=n_fits,
-            random_state=random_state, init=init, fixed_by_W=("recurrent_scaling",),
+            observed_dim, reservoir_dim, given, input_dim=input_dim, topology="uniform", rescaling="radius", weights={"W": W, "W_in": W_in}, n_fits=n_fits,
+            random_state=random_state, init=init,
         )
 
     def _own_config(self) -> dict[str, Any]:

@@ -8,13 +8,14 @@ import numpy as np
 from torch import Tensor
 
 from dynrnn.errors import unknown_name
-from dynrnn.models.reservoirs.base import Reservoir, Size
+from dynrnn.models.reservoirs.base import Size
 from dynrnn.models.reservoirs.drawing import random_orthogonal
+from dynrnn.models.reservoirs.single import SingleReservoir
 
 BRANCHES = ("random", "cycle", "identity")
 
 
-class ResidualESN(Reservoir):
+class ResidualESN(SingleReservoir):
     """Residual echo state network, one layer of arXiv:2508.21172 (2025); by default ES2N, alpha = 1 - beta (Ceni and Gallicchio 2025, IEEE TNNLS 36, 7555).
 
         h[t+1] = alpha O h[t] + beta tanh(W h[t] + W_in x[t] + D u[t+1] + b),      x[t+1] = W_out h[t+1] + b_out
@@ -53,8 +54,8 @@ class ResidualESN(Reservoir):
         if alpha is None and beta is not None:
             given["alpha"] = 1 - np.asarray(beta, dtype=np.float64)
         self._build(
-            observed_dim, reservoir_dim, given, branch=branch, input_dim=input_dim, topology=topology, rescaling=rescaling, W=W, W_in=W_in, n_fits=n_fits,
-            random_state=random_state, init=init,
+            observed_dim, reservoir_dim, given, branch=branch, input_dim=input_dim, topology=topology, rescaling=rescaling,
+            weights={"W": W, "W_in": W_in}, n_fits=n_fits, random_state=random_state, init=init,
         )
 
     def _own_config(self) -> dict[str, Any]:

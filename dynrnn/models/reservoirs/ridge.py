@@ -129,7 +129,12 @@ class RecursiveLeastSquares:
     """Readout that learns sample by sample (Haykin 2014, Adaptive Filter Theory, 10), for data that come in a stream.
 
     W [n, m] minimises the sum of ``forgetting``^(age) |y - x W|^2 + ridge |W|^2 (the penalty is forgotten, too); with forgetting = 1 it is ridge regression's
-    to rounding. Append a 1 to x for an offset. P is kept symmetric; O(n^2) a sample.
+    to rounding. Append a 1 to x for an offset. P is kept symmetric; O(n^2) a sample and output.
+
+    Learning while a reservoir runs on its own output is FORCE (Sussillo and Abbott 2009, Neuron 63, 544): x are its units, and ``update`` follows each step.
+
+    n, m : entries of x and y. ridge : alpha, above 0; P starts as I / alpha. forgetting : in (0, 1]; below 1 the last 1 / (1 - forgetting) samples count.
+    ArgumentError for a sample of another size, or one that is not finite, which would spoil W and P for good.
 
     >>> rls, rng = RecursiveLeastSquares(2, 1, ridge=1e-9), np.random.default_rng(0)
     >>> for x in rng.standard_normal((20, 2)):
@@ -145,6 +150,9 @@ class RecursiveLeastSquares:
 
     def update(self, x: Float[np.ndarray, " n"], y: Float[np.ndarray, " m"]) -> np.ndarray:
         """Learn one sample; returns the error that was made before it was learned, y - x W."""
+        x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        if (*x.shape, *y.shape) != self.W.shape or not (np.isfinite(x).all() and np.isfinite(y).all()):
+            raise ArgumentError(f"x and y must be finite, of shapes ({self.W.shape[0]},) and ({self.W.shape[1]},), got shapes {x.shape} and {y.shape}.")
         error = y - x @ self.W
         Px = self.P @ x
         gain = Px / (self.forgetting + x @ Px)

@@ -1,0 +1,7 @@
+"""Several additive maps within one step, each on what the one before it left: deep reservoirs."""
+
+from dynrnn_kernels.chain.map import ChainMap
+from dynrnn_kernels.chain.operator import backends, forced_sequence
+from dynrnn_kernels.chain.reference import jacobian, step
+
+__all__ = ["ChainMap", "backends", "forced_sequence", "jacobian", "step"]

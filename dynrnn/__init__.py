@@ -21,6 +21,7 @@ _PUBLIC = {
     "ShallowPLRNN": "dynrnn.models",
     "DendriticPLRNN": "dynrnn.models",
     "ESN": "dynrnn.models",
+    "LTC": "dynrnn.models",
     "ResidualESN": "dynrnn.models",
     "EulerStateNetwork": "dynrnn.models",
     "Assembly": "dynrnn.models",
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from dynrnn.models import (
         ALRNN,
         ESN,
+        LTC,
         MODELS,
         PLRNN,
         Assembly,

@@ -7,12 +7,13 @@ from dynrnn.models.alrnn import ALRNN
 from dynrnn.models.assemblies import Assembly
 from dynrnn.models.base import Model
 from dynrnn.models.dendritic import DendriticPLRNN
+from dynrnn.models.ltc import LTC
 from dynrnn.models.plrnn import PLRNN
 from dynrnn.models.reservoirs import ESN, EulerStateNetwork, ResidualESN
 from dynrnn.models.shallow import ShallowPLRNN
 
 MODELS: dict[str, type[Model]] = {
-    cls.family: cls for cls in (PLRNN, ShallowPLRNN, DendriticPLRNN, ALRNN, ESN, ResidualESN, EulerStateNetwork, Assembly)
+    cls.family: cls for cls in (PLRNN, ShallowPLRNN, DendriticPLRNN, ALRNN, ESN, ResidualESN, EulerStateNetwork, Assembly, LTC)
 }
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor
 
-from dynrnn_kernels import additive
+from dynrnn_kernels import additive, ltc
 from dynrnn_kernels.errors import KernelError
 
 
@@ -42,7 +42,10 @@ class Recurrence(NamedTuple):
     backends: tuple[str, ...]
 
 
-RECURRENCES = {"additive": Recurrence(additive.AdditiveMap, additive.forced_sequence, additive.step, additive.jacobian, additive.backends())}
+RECURRENCES = {
+    "additive": Recurrence(additive.AdditiveMap, additive.forced_sequence, additive.step, additive.jacobian, additive.backends()),
+    "ltc": Recurrence(ltc.LTCMap, ltc.forced_sequence, ltc.step, ltc.jacobian, ltc.backends()),
+}
 
 
 def recurrence_of(map: Map) -> Recurrence:

@@ -86,7 +86,7 @@ def forced_sequence(
         two, [F, N]), any of them 1. By default the map's own. Above 0 and finite; tensors of fewer axes are refused, never guessed.
     lengths : for B sequences of unequal length that lie one after the other: target [F, N, M], weight broadcastable to it, u [F, N, K]
         with N the sum of ``lengths`` [B], each at least 1.
-    backend : see ``choose_backend``. Compiled kernels have the semi-implicit solver alone; a map with another one runs on ``reference``.
+    backend : see ``choose_backend``. Compiled kernels have the semi-implicit solver alone: maps with another one run on ``reference`` whatever is named.
     config : how ``triton`` runs, (sources at once, warps), in place of its own rule (``triton.choose``).
 
     Returns the predictions before forcing, z[1..T], in the shape of ``target``. Differentiable once in the map's tensors, z0, target and u,
@@ -97,9 +97,9 @@ def forced_sequence(
     """
     rows, target, weight, u = check_sequence(map, z0, target, weight, u, lengths)
     times = elapsed(map, dt, tuple(target.shape[:-1]), z0, "(fit, sample)" if lengths is not None else None)
-    if map.solver != "semi-implicit" and backend not in (None, "reference"):
-        raise KernelError(f"solver {map.solver!r} runs on backend 'reference' alone, got {backend!r}; leave backend out, or take solver 'semi-implicit'")
-    backend = "reference" if map.solver != "semi-implicit" else choose_backend(z0.device, backend, library.backends())
+    backend = choose_backend(z0.device, backend, library.backends())
+    if map.solver != "semi-implicit":                                               # there are no kernels of it to choose from
+        backend = "reference"
     if config is not None and backend != "triton":
         raise KernelError(f"config = {config} is for backend 'triton'; backend {backend!r} has nothing to configure: leave it out")
     shape = target.shape

@@ -29,9 +29,9 @@ class Fit:
     """A dataset's name (see `dynrnn datasets`) or a recording's file (.csv .npy .npz .mat .nwb)."""
     out: Path
     """New folder for config, checkpoints, results.zarr and report.html."""
-    model: Literal["plrnn", "shallow-plrnn", "dendritic-plrnn", "alrnn", "esn", "residual-esn", "euler-state-network", "assembly"] = "shallow-plrnn"
+    model: Literal["plrnn", "shallow-plrnn", "dendritic-plrnn", "alrnn", "esn", "residual-esn", "euler-state-network", "assembly", "ltc"] = "shallow-plrnn"
     latent_dim: int | None = None
-    """Latent units M; default the number of channels (alrnn: 20 or more)."""
+    """Latent units M; default the number of channels (alrnn: 20 or more, ltc: 32 or more)."""
     hidden_dim: int = 50
     """Hidden units of shallow-plrnn."""
     n_relu: int = 2
@@ -66,7 +66,7 @@ class Fit:
     washout: int = 100
     """Samples that drive a reservoir before it learns."""
     observation: Literal["identity", "affine"] | None = None
-    """Default identity; affine for assembly."""
+    """Default identity; affine for assembly and ltc."""
     init: str | None = None
     """Published initialisation; each family has its default."""
     fits: int = 4
@@ -201,12 +201,13 @@ class Fit:
             if wrong := [name for name in given if name not in known]:
                 raise dr.ArgumentError(f"{self.model} has no {', '.join(wrong)}; it takes {', '.join(known)}.")
             return dr.MODELS[self.model](N, self.reservoir_dim, input_dim=K, n_fits=self.fits, random_state=self.random_state, **given)
-        M = self.latent_dim if self.latent_dim is not None else max(N, 20) if self.model == "alrnn" else N
+        M = self.latent_dim if self.latent_dim is not None else max(N, 20) if self.model == "alrnn" else max(N, 32) if self.model == "ltc" else N
         shape: dict[str, dict[str, Any]] = {
             "plrnn": {"mean_centred": self.mean_centred},
             "shallow-plrnn": {"hidden_dim": self.hidden_dim, "clipped": self.clipped},
             "dendritic-plrnn": {"n_bases": self.n_bases, "clipped": self.clipped, "mean_centred": self.mean_centred},
             "alrnn": {"n_relu": self.n_relu},
+            "ltc": {},
         }
         options: dict[str, Any] = {"input_dim": K, "init": self.init, "n_fits": self.fits, "random_state": self.random_state}
         if self.observation is not None:

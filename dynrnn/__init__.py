@@ -21,6 +21,7 @@ _PUBLIC = {
     "ShallowPLRNN": "dynrnn.models",
     "DendriticPLRNN": "dynrnn.models",
     "ESN": "dynrnn.models",
+    "LTC": "dynrnn.models",
     "ResidualESN": "dynrnn.models",
     "EulerStateNetwork": "dynrnn.models",
     "DeepESN": "dynrnn.models",
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
     from dynrnn.models import (
         ALRNN,
         ESN,
+        LTC,
         MODELS,
         PLRNN,
         Assembly,

@@ -35,10 +35,10 @@ class Fit:
     """New folder for config, checkpoints, results.zarr and report.html."""
     model: Literal[
         "plrnn", "shallow-plrnn", "dendritic-plrnn", "alrnn", "esn", "residual-esn", "euler-state-network", "deep-esn", "residual-memory-network",
-        "next-generation-reservoir", "wave-rnn", "identity-rnn", "assembly",
+        "next-generation-reservoir", "wave-rnn", "identity-rnn", "assembly", "ltc",
     ] = "shallow-plrnn"
     latent_dim: int | None = None
-    """Latent units M; default the number of channels (alrnn: 20 or more, identity-rnn: 40); wave-rnn has positions times ring channels."""
+    """Latent units M; default the number of channels (alrnn: 20 or more, ltc: 32 or more, identity-rnn: 40); wave-rnn has positions times ring channels."""
     hidden_dim: int = 50
     """Hidden units of shallow-plrnn."""
     n_relu: int = 2
@@ -92,7 +92,7 @@ class Fit:
     washout: int | None = None
     """Samples that drive a reservoir before it learns; 100, and of next-generation-reservoir as many as its line needs."""
     observation: Literal["identity", "affine"] | None = None
-    """Channels are the first latent units, or affine in all of them; default identity (wave-rnn, identity-rnn, assembly: affine)."""
+    """Channels are the first latent units, or affine in all of them; default identity (wave-rnn, identity-rnn, assembly, ltc: affine)."""
     init: str | None = None
     """Published initialisation; each family has its default."""
     fits: int = 4
@@ -231,12 +231,13 @@ class Fit:
             if not known:                                                       # next-generation reservoirs have no hyperparameters beside their shape
                 given["stride"] = self.stride
             return dr.MODELS[self.model](N, *shape, input_dim=K, n_fits=self.fits, random_state=self.random_state, **given)
-        M = self.latent_dim if self.latent_dim is not None else max(N, 20) if self.model == "alrnn" else N
+        M = self.latent_dim if self.latent_dim is not None else max(N, {"alrnn": 20, "ltc": 32}.get(self.model, N))
         shape: dict[str, dict[str, Any]] = {
             "plrnn": {"mean_centred": self.mean_centred},
             "shallow-plrnn": {"hidden_dim": self.hidden_dim, "clipped": self.clipped},
             "dendritic-plrnn": {"n_bases": self.n_bases, "clipped": self.clipped, "mean_centred": self.mean_centred},
             "alrnn": {"n_relu": self.n_relu},
+            "ltc": {},
         }
         common = dict(observed_dim=N, input_dim=K, init=self.init, n_fits=self.fits, random_state=self.random_state)
         if self.model == "assembly":
@@ -244,7 +245,7 @@ class Fit:
             return dr.Assembly(areas=self.areas, blocks=self.blocks, topology=self.topology, integrator=self.integrator, dt=self.step, **common)
         if self.model in DRIVEN:
             return self.driven(common)
-        return dr.MODELS[self.model](latent_dim=M, observation=self.observation or "identity", **common, **shape[self.model])
+        return dr.MODELS[self.model](latent_dim=M, observation=self.observation or ("affine" if self.model == "ltc" else "identity"), **common, **shape[self.model])
 
     def driven(self, common: dict[str, Any]) -> Any:
         import dynrnn as dr

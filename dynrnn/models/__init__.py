@@ -8,6 +8,7 @@ from dynrnn.models.base import Model
 from dynrnn.models.dendritic import DendriticPLRNN
 from dynrnn.models.ensemble import concat_models, select_model
 from dynrnn.models.generation import forecast, generate, warmup
+from dynrnn.models.ltc import LTC
 from dynrnn.models.plrnn import PLRNN
 from dynrnn.models.registry import MODELS, model_class
 from dynrnn.models.reservoirs import ESN, DeepESN, EulerStateNetwork, NextGenerationReservoir, Reservoir, ResidualESN, ResidualMemoryNetwork
@@ -19,6 +20,7 @@ from dynrnn.models.wave import IdentityRNN, WaveRNN
 __all__ = [
     "ALRNN",
     "ESN",
+    "LTC",
     "MODELS",
     "PLRNN",
     "AdditiveModel",

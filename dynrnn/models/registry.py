@@ -7,6 +7,7 @@ from dynrnn.models.alrnn import ALRNN
 from dynrnn.models.assemblies import Assembly
 from dynrnn.models.base import Model
 from dynrnn.models.dendritic import DendriticPLRNN
+from dynrnn.models.ltc import LTC
 from dynrnn.models.plrnn import PLRNN
 from dynrnn.models.reservoirs import ESN, DeepESN, EulerStateNetwork, NextGenerationReservoir, ResidualESN, ResidualMemoryNetwork
 from dynrnn.models.shallow import ShallowPLRNN
@@ -16,7 +17,7 @@ MODELS: dict[str, type[Model]] = {
     cls.family: cls
     for cls in (
         PLRNN, ShallowPLRNN, DendriticPLRNN, ALRNN, ESN, ResidualESN, EulerStateNetwork, DeepESN, ResidualMemoryNetwork, NextGenerationReservoir, WaveRNN,
-        IdentityRNN, Assembly,
+        IdentityRNN, Assembly, LTC,
     )
 }
 

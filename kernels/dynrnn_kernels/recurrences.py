@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor
 
-from dynrnn_kernels import additive, chain, polynomial
+from dynrnn_kernels import additive, chain, ltc, polynomial
 from dynrnn_kernels.errors import KernelError
 
 
@@ -48,6 +48,7 @@ RECURRENCES = {
     "polynomial": Recurrence(
         polynomial.PolynomialMap, polynomial.forced_sequence, polynomial.step, polynomial.jacobian, polynomial.backends()
     ),
+    "ltc": Recurrence(ltc.LTCMap, ltc.forced_sequence, ltc.step, ltc.jacobian, ltc.backends()),
 }
 
 

@@ -10,7 +10,7 @@ import torch
 
 from dynrnn_kernels.additive import Config, library
 from dynrnn_kernels.recurrences import RECURRENCES, Recurrence
-from tests.kernels import maps
+from tests.kernels import ltc_maps, maps
 
 
 class Row(NamedTuple):
@@ -58,8 +58,20 @@ def configure_additive(name: str, map: Any) -> Config:
     return config._replace(kernel="tile" if config.rows > 1 else "lane", hidden=kernels.padded(kernels.positions(layout_of(map.written_out())), least))
 
 
+LTC_CONFIGS: dict[str, Any] = {}
+
+
+def interpret_ltc(monkeypatch: pytest.MonkeyPatch) -> Any:
+    raise NotImplementedError
+
+
+def configure_ltc(name: str, map: Any) -> Any:
+    return LTC_CONFIGS[name]
+
+
 ROWS = {
     "additive": Row(RECURRENCES["additive"], maps.ALL_KINDS, ("clipped", "dense"), maps.problem, interpret_additive, tuple(CONFIGS), configure_additive),
+    "ltc": Row(RECURRENCES["ltc"], [("one",), ("three",), ("six",)], ("three",), ltc_maps.ltc_problem, interpret_ltc, tuple(LTC_CONFIGS), configure_ltc),
 }
 KINDS = [pytest.param(row, kind, id="-".join((name, *kind))) for name, row in ROWS.items() for kind in row.kinds]
 

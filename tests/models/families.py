@@ -7,6 +7,7 @@ import torch
 from dynrnn.models import (
     ALRNN,
     ESN,
+    LTC,
     PLRNN,
     Assembly,
     DeepESN,
@@ -62,5 +63,8 @@ PULLED_BACK = {                                                                #
     "assembly": lambda **o: Assembly(3, (3, 2, 3), density=0.5, **o),
     "assembly-svd": lambda **o: Assembly(3, (3, 3), blocks="svd", integrator="euler", activation="tanh", gain=1.5, **o),
     "assembly-symmetric": lambda **o: Assembly(3, (3, 2, 2), blocks="symmetric", topology="hub", observation="identity", **o),
+    "ltc": lambda **o: LTC(3, 5, **o),
+    "ltc-wired": lambda **o: LTC(3, 4, unfolds=3, dt=0.5, wiring=[[0, 1, -1, 0], [1, 0, 0, 1], [-1, -1, 1, 1], [0, 1, 0, 0]], observation="identity", **o),
+    "ltc-rk4": lambda **o: LTC(3, 4, unfolds=2, dt=0.2, solver="rk4", **o),
 }
 FAMILIES = DESCENDED | SOLVED | PULLED_BACK

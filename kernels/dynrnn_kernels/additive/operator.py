@@ -63,7 +63,7 @@ class _Gradient(torch.autograd.Function):
         raise KernelError("forced_sequence is differentiable once; for second derivatives use backend='reference'")
 
 
-def _narrow(weight: Tensor, target: Tensor) -> Tensor:
+def narrow(weight: Tensor, target: Tensor) -> Tensor:
     """The weight packed as [F, 1 or N, 1 or M]: what is the same everywhere is not written out."""
     given = weight.reshape((1,) * (target.ndim - weight.ndim) + weight.shape)
     F, *between, _ = target.shape
@@ -113,7 +113,7 @@ def forced_sequence(
     F, B = z0.shape[:2]
     N, M = shape[-2] if lengths is not None else B * shape[2], shape[-1]
     inputs = z0.new_zeros(F, N, 0) if u is None else u.reshape(F, N, -1)
-    packed = target.reshape(F, N, M), _narrow(weight, target), inputs
+    packed = target.reshape(F, N, M), narrow(weight, target), inputs
     if backend == "triton":
         map = map.written_out()
     numbers = [] if config is None else [list(KERNELS).index(config.kernel), *config[1:]]

@@ -107,6 +107,7 @@ def test_a_deep_reservoir_is_fitted_like_any():
         assert np.sqrt(np.mean((one - x[1_001:1_401, 0]) ** 2)) < within * x.std()
 
 
+@pytest.mark.slow
 def test_exponents_of_chains_and_polynomials():
     """Tangents go through J there. Henon's map: they add up to ln .3, and the largest is .419. A chain at a stable cycle: those of its Jacobians' product;
     the prediction is a function of the units, so that one direction dies at once."""

@@ -11,6 +11,7 @@ import tyro
 
 from dynrnn.errors import DynrnnError
 
+DEFAULT_LATENT = {"alrnn": 20, "ltc": 32}      # or as many as there are channels
 RESERVOIRS = ("esn", "residual-esn", "euler-state-network", "deep-esn", "residual-memory-network", "next-generation-reservoir")
 DRIVEN = ("wave-rnn", "identity-rnn")
 OF_RESERVOIRS = (
@@ -221,17 +222,8 @@ class Fit:
         N = recording.sizes[recording.observed.dims[-1]]
         K = recording.sizes["input"] if "inputs" in recording else 0
         if self.model in RESERVOIRS:
-            sizes = {name: getattr(self, name) for name in ("spectral_radius", "leak", "beta", "input_scaling", "bias_scaling")}
-            given = {name: value for name, value in sizes.items() if value is not None}
-            known = dr.MODELS[self.model].sizes                                 # pyright: ignore[reportAttributeAccessIssue]  # reservoirs have them
-            if wrong := [name for name in given if name not in known]:
-                raise dr.ArgumentError(f"{self.model} has no {', '.join(wrong)}; it takes {', '.join(known or ('n_delays', 'stride'))}.")
-            shapes = {"deep-esn": (self.reservoir_dim, self.n_layers), "residual-memory-network": (self.reservoir_dim, self.memory_dim)}
-            shape = shapes.get(self.model, (self.n_delays,) if not known else (self.reservoir_dim,))
-            if not known:                                                       # next-generation reservoirs have no hyperparameters beside their shape
-                given["stride"] = self.stride
-            return dr.MODELS[self.model](N, *shape, input_dim=K, n_fits=self.fits, random_state=self.random_state, **given)
-        M = self.latent_dim if self.latent_dim is not None else max(N, {"alrnn": 20, "ltc": 32}.get(self.model, N))
+            return self.solved(N, K)
+        M = self.latent_dim if self.latent_dim is not None else max(N, DEFAULT_LATENT.get(self.model, N))
         shape: dict[str, dict[str, Any]] = {
             "plrnn": {"mean_centred": self.mean_centred},
             "shallow-plrnn": {"hidden_dim": self.hidden_dim, "clipped": self.clipped},
@@ -245,7 +237,22 @@ class Fit:
             return dr.Assembly(areas=self.areas, blocks=self.blocks, topology=self.topology, integrator=self.integrator, dt=self.step, **common)
         if self.model in DRIVEN:
             return self.driven(common)
-        return dr.MODELS[self.model](latent_dim=M, observation=self.observation or ("affine" if self.model == "ltc" else "identity"), **common, **shape[self.model])
+        observation = self.observation or ("affine" if self.model == "ltc" else "identity")
+        return dr.MODELS[self.model](latent_dim=M, observation=observation, **common, **shape[self.model])
+
+    def solved(self, N: int, K: int) -> Any:
+        import dynrnn as dr
+
+        sizes = {name: getattr(self, name) for name in ("spectral_radius", "leak", "beta", "input_scaling", "bias_scaling")}
+        given = {name: value for name, value in sizes.items() if value is not None}
+        known = dr.MODELS[self.model].sizes                                     # pyright: ignore[reportAttributeAccessIssue]  # reservoirs have them
+        if wrong := [name for name in given if name not in known]:
+            raise dr.ArgumentError(f"{self.model} has no {', '.join(wrong)}; it takes {', '.join(known or ('n_delays', 'stride'))}.")
+        shapes = {"deep-esn": (self.reservoir_dim, self.n_layers), "residual-memory-network": (self.reservoir_dim, self.memory_dim)}
+        shape = shapes.get(self.model, (self.n_delays,) if not known else (self.reservoir_dim,))
+        if not known:                                                           # next-generation reservoirs have no hyperparameters beside their shape
+            given["stride"] = self.stride
+        return dr.MODELS[self.model](N, *shape, input_dim=K, n_fits=self.fits, random_state=self.random_state, **given)
 
     def driven(self, common: dict[str, Any]) -> Any:
         import dynrnn as dr

@@ -24,22 +24,25 @@ class LTC(Model):
 
         cm_i dz_i/dt = gleak_i (vleak_i - z_i) + sum_j w_ij s_ij(z_j) (E_ij - z_i) + sum_k w_in_ik s_in_ik(x_k) (E_in_ik - z_i)
 
-    with s_ij(z) = 1 / (1 + exp(-sigma_ij (z - mu_ij))) and x = input_w u + input_b. A step covers the time ``dt`` in ``unfolds`` semi-implicit parts: the synapses open by
-    the old states, the driving forces have the new ones. ``cm``, ``gleak``, ``w`` and ``w_in`` are kept as numbers whose softplus they are, so that they stay positive
-    through any update. States stay within ``bounds()``, and react within ``time_constants()``.
+    with s_ij(z) = 1 / (1 + exp(-sigma_ij (z - mu_ij))) and x = input_w u + input_b. A step covers the time ``dt`` in ``unfolds`` semi-implicit parts: the
+    synapses open by the old states, the driving forces have the new ones. ``cm``, ``gleak``, ``w`` and ``w_in`` are kept as numbers whose softplus they are, so
+    that they stay positive through any update. States stay within ``bounds()``, and react within ``time_constants()``.
 
     Parameters
     ----------
     observed_dim, latent_dim, input_dim : channels N, units M, inputs K.
-    observation : ``affine`` (default), x = B z + b. States cannot leave ``bounds()``, at the start about [-1, 1], and standardised data do: ``identity``, where the first
-        units are the channels, is right only for data that are known to lie within.
+    observation : ``affine`` (default), x = B z + b. States cannot leave ``bounds()``, at the start [-1, 1], and standardised data do: with ``identity``, where
+        the first units are the channels, the reversal potentials have to grow first. But forcing pulls all units of an affine model, and of the other the
+        channels alone.
     unfolds : parts of a step, default 6. dt : time that a step takes, default 1, in the unit of cm / gleak (at the start 0.5 to 500).
     solver : ``semi-implicit`` (default; first order, bounded, compiled), or ``euler`` or ``rk4``, which are explicit, run in plain torch, and diverge where
         dt / unfolds is above some times the shortest time constant.
-    wiring : who reaches whom, [M, M] of -1, 0 and 1, to row from column: the signs of E at the start, and no synapse where 0. By default all are connected, a third inhibits.
+    wiring : who reaches whom, [M, M] of -1, 0 and 1, to row from column: the signs of E at the start, and no synapse where 0. By default all are connected,
+        and a third inhibits.
 
-    All start as in ncps: gleak U(.001, 1), vleak U(-.2, .2), cm U(.4, .6), w U(.001, 1), sigma U(3, 8), mu U(.3, .8), E -1 or 1. Errors: ArgumentError. Cost of a step
-    O(unfolds M^2) exponentials a state, and M^3 more for its Jacobian. A long ``dt`` beside the time constants is integrated coarsely: halving the parts' length halves the error.
+    All start as in ncps: gleak U(.001, 1), vleak U(-.2, .2), cm U(.4, .6), w U(.001, 1), sigma U(3, 8), mu U(.3, .8), E -1 or 1. Errors: ArgumentError. Cost of
+    a step O(unfolds M^2) exponentials a state, M^3 for its Jacobian. A long ``dt`` beside the time constants is integrated coarsely: halving the
+    parts' length halves the error.
 
     >>> model = LTC(3, 8, random_state=0)
     >>> low, high = model.bounds()
@@ -136,7 +139,7 @@ class LTC(Model):
             return whole.amin(-1), whole.amax(-1)
 
     def time_constants(self) -> Float[Tensor, "fit 2 M"]:
-        """Shortest and longest time constant of each unit: cm / (gleak + sum of w and w_in), with all synapses open, and cm / gleak, with none; in the unit of dt."""
+        """Shortest and longest time constant of each unit, in the unit of dt: cm / (gleak + sum of w and w_in), all synapses open, and cm / gleak."""
         with torch.no_grad():
             map = self.map()
             opened = map.w.sum(-1) + (0 if map.w_in is None else map.w_in.sum(-1))

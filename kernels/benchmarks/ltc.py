@@ -1,8 +1,8 @@
 """How long does a sequence of a liquid time-constant network take, forward and back, beside ncps with the same parameters? Prints one table.
 
-ncps 1.0.1 (PyPI) is the package of the method's authors, in eager torch: its cell steps through time in Python, as its own ``LTC`` layer does. Both get the same
-parameters (fully connected, two inputs), the same inputs and the same loss, the mean square of all states, and give the gradients of all parameters. float32, 6 unfolds.
-Each may use all cores. The last columns say that both did the same: largest differences of states, and of gradients relative to the largest of each parameter.
+ncps 1.0.1 (PyPI) is the package of the method's authors, in eager torch: its cell steps through time in Python, as its own ``LTC`` layer does. Both get
+the same parameters (fully connected, two inputs), inputs and loss, the mean square of all states, and give the gradients of all
+parameters. float32, 6 unfolds. Each may use all cores. The last columns say that both did the same: largest differences of states, and of gradients relative to the largest of each parameter.
 
     python kernels/benchmarks/ltc.py                   # a minute; wants the package ncps
 """
@@ -44,7 +44,8 @@ def our_map(cell) -> LTCMap:
 
 def main(turns: int = 5, seconds: float = 1.0) -> None:
     print(header() + "\n")
-    print(title("units", "batch", "steps", "ours, forward [ms]", "ours, forward + backward [ms]", "ncps [ms]", "theirs / ours", "states differ by", "gradients"))
+    ours_columns = ("ours, forward [ms]", "ours, forward + backward [ms]")
+    print(title("units", "batch", "steps", *ours_columns, "ncps [ms]", "theirs / ours", "states differ by", "gradients"))
     for M, B, T in SIZES:
         cell = peer_cell(M)
         map, u = our_map(cell), torch.randn(B, T, INPUTS, generator=torch.Generator().manual_seed(0))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 import dynrnn as dr
+from dynrnn_kernels import recurrences
 from dynrnn_kernels.additive import forced_sequence
 from dynrnn_kernels.additive.layout import cpu_layout, pack
 from dynrnn_kernels.additive.norms import mean_norms, spectral_norms
@@ -23,6 +24,9 @@ def compile_for(dtype: torch.dtype) -> None:
     model = dr.ShallowPLRNN(3, 3, 4, clipped=True, random_state=0).to(dtype)
     z = torch.zeros(1, 2, 3, dtype=dtype, requires_grad=True)
     forced_sequence(model.additive_map(), z, torch.zeros(1, 2, 5, 3, dtype=dtype), torch.zeros((), dtype=dtype)).sum().backward()
+    ltc = dr.LTC(3, 4, random_state=0).to(dtype)
+    still = torch.zeros(1, 2, 5, 4, dtype=dtype)
+    recurrences.forced_sequence(ltc.map(), still[:, :, 0], still, torch.zeros((), dtype=dtype)).sum().backward()
     with torch.no_grad():
         map, z = model.additive_map(), z.detach()
         spectral_norms(pack(map), cpu_layout(map), z)

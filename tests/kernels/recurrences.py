@@ -19,16 +19,16 @@ class Row(NamedTuple):
     kinds : what its maps may be, as tuples; usual : the one that tests of other things take.
     draw : (seed, *kind, input_dim, with or without its optional dense part, *, F, B, T, M, H) -> (map, z0, target, weight, u), float64.
     interpret : makes backend ``triton`` run in the interpreter and returns its kernels. configurations : names of ways to launch these;
-        configure : (name, map) -> ``config`` for forced_sequence.
+        configure : (name, map) -> ``config`` for forced_sequence. A recurrence without a Triton kernel has none of the three.
     """
 
     recurrence: Recurrence
     kinds: list[tuple]
     usual: tuple
     draw: Callable[..., tuple]
-    interpret: Callable[[pytest.MonkeyPatch], Any]
-    configurations: tuple[str, ...]
-    configure: Callable[[str, Any], Any]
+    interpret: Callable[[pytest.MonkeyPatch], Any] | None = None
+    configurations: tuple[str, ...] = ()
+    configure: Callable[[str, Any], Any] | None = None
 
 
 CONFIGS = {
@@ -58,20 +58,9 @@ def configure_additive(name: str, map: Any) -> Config:
     return config._replace(kernel="tile" if config.rows > 1 else "lane", hidden=kernels.padded(kernels.positions(layout_of(map.written_out())), least))
 
 
-LTC_CONFIGS: dict[str, Any] = {}
-
-
-def interpret_ltc(monkeypatch: pytest.MonkeyPatch) -> Any:
-    raise NotImplementedError
-
-
-def configure_ltc(name: str, map: Any) -> Any:
-    return LTC_CONFIGS[name]
-
-
 ROWS = {
     "additive": Row(RECURRENCES["additive"], maps.ALL_KINDS, ("clipped", "dense"), maps.problem, interpret_additive, tuple(CONFIGS), configure_additive),
-    "ltc": Row(RECURRENCES["ltc"], [("one",), ("three",), ("six",)], ("three",), ltc_maps.ltc_problem, interpret_ltc, tuple(LTC_CONFIGS), configure_ltc),
+    "ltc": Row(RECURRENCES["ltc"], [("one",), ("three",), ("six",)], ("three",), ltc_maps.ltc_problem),
 }
 KINDS = [pytest.param(row, kind, id="-".join((name, *kind))) for name, row in ROWS.items() for kind in row.kinds]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -28,7 +30,7 @@ def test_halving_the_parts_divides_the_error_by_two_to_the_order(solver, low, hi
     z, u = torch.rand(3, 20, 12, generator=g, dtype=torch.float64) * 2 - 1, torch.randn(3, 20, 2, generator=g, dtype=torch.float64)
     truth = after_one(model, z, u, 1000, "rk4")
     errors = [float((after_one(model, z, u, n, solver) - truth).abs().mean()) for n in (48, 96, 192)]
-    for coarse, fine in zip(errors, errors[1:]):
+    for coarse, fine in pairwise(errors):
         assert low < coarse / fine < high, errors
 
 
@@ -54,7 +56,7 @@ def test_states_stay_within_their_bounds_whatever_drives_them():
 
 
 def test_a_unit_relaxes_within_its_time_constants():
-    """At a frozen state of the synapses a unit is linear, and its rate is (gleak + what is open) / cm: minus the diagonal of the slope, without its own synapse."""
+    """While its synapses do not change a unit is linear, of the rate (gleak + what is open) / cm: minus the diagonal of the slope, without its own synapse."""
     model = LTC(2, 6, input_dim=2, n_fits=2, random_state=2)
     with torch.no_grad():
         model.w[:] = torch.where(torch.eye(6, dtype=torch.bool), torch.tensor(-60.0), model.w)     # softplus of it is next to nothing
@@ -167,7 +169,8 @@ def test_wiring_leaves_no_synapse_where_there_is_none():
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"unfolds": 0}, ArgumentError, "unfolds"), ({"dt": 0.0}, ArgumentError, "dt must be a time above 0"), ({"dt": float("nan")}, ArgumentError, "dt must be"),
+        ({"unfolds": 0}, ArgumentError, "unfolds"), ({"dt": 0.0}, ArgumentError, "dt must be a time above 0"),
+        ({"dt": float("nan")}, ArgumentError, "dt must be"),
         ({"solver": "rk45"}, UnknownNameError, "solver"), ({"wiring": np.ones((3, 4))}, ArgumentError, "wiring must be"),
         ({"wiring": np.full((4, 4), 0.5)}, ArgumentError, "of -1, 0 and 1"),
     ],

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from dynrnn_kernels.additive.map import AdditiveMap
 from dynrnn_kernels.errors import KernelError
+
+if TYPE_CHECKING:
+    from dynrnn_kernels.recurrences import Map
 
 
 def check_sequence(
-    map: AdditiveMap, z0: Tensor, target: Tensor, weight: Tensor | float, u: Tensor | None, lengths: Sequence[int] | Tensor | None
+    map: Map, z0: Tensor, target: Tensor, weight: Tensor | float, u: Tensor | None, lengths: Sequence[int] | Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """rows [B, 2], target, weight, which broadcasts to it, and u; KernelError for what does not fit the map or each other."""
     F, M, K = map.n_fits, map.latent_dim, map.input_dim

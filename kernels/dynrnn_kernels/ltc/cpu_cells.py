@@ -2,8 +2,8 @@
 
 Targets lie in the contiguous axis, padded to whole vectors, and a source's four arrays beside each other: as far apart as a whole
 number of pages they would take each other's place in the cache. The sigmoid is s = 1 / (1 + 2^y), y = scale v + shift: the exponent of 2 is a
-rounded number, and the rest, at most a half, goes through a polynomial. Vectors are said to the compiler: left to itself it asks at each source whether any two of
-ten arrays overlap, which takes longer than the numbers of a small network.
+rounded number, and the rest, at most a half, goes through a polynomial. Vectors are said to the compiler: left to itself it asks at each source whether any two
+of ten arrays overlap, which takes longer than the numbers of a small network.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ intrinsic: Any = extending.intrinsic    # which takes the argument ``typing`` aw
 LN2 = log(2)
 INDEX = ir.IntType(32)
 TAYLOR = [LN2**k / factorial(k) for k in range(13)]                             # of 2^f: 2e-16 at |f| = 1/2
-_NODES = np.polynomial.chebyshev.chebinterpolate(lambda x: 2 ** (x / 2), 5)
+_interpolate: Any = np.polynomial.chebyshev.chebinterpolate                      # whose type asks for a number where it wants an array
+_NODES = _interpolate(lambda x: 2 ** (x / 2), 5)
 CHEBYSHEV = [float(c) for c in np.polynomial.chebyshev.cheb2poly(_NODES) * 2.0 ** np.arange(6)]                              # 6e-8, with fewer terms
 
 
@@ -61,7 +62,7 @@ class Vectors:
         return self.builder.extract_element(x, INDEX(0))
 
     def sigmoid(self, y: Any) -> Any:
-        """1 / (1 + 2^y); NaN stays. Held above 2^-60 (double: 2^-200), far below a rounding of what it is added to: products of less are subnormal, and slow."""
+        """1 / (1 + 2^y); NaN stays. Held above 2^-60 (double: 2^-200), far below a rounding: products of less would be subnormal, and slow."""
         builder, bound = self.builder, 200.0 if self.double else 60.0
         whole, place, bias, magic = (64, 52, 0x3FF0000000000000, 6755399441055744.0) if self.double else (32, 23, 0x3F800000, 12582912.0)
         y = builder.select(builder.fcmp_ordered("<", y, self.constant(-bound)), self.constant(-bound), y)
@@ -94,7 +95,7 @@ def _over(body: Callable[..., None], wanted: int) -> Callable[..., Any]:
 
 @intrinsic
 def gather(typing, v, synapses, s, pull, leak, sources, P, row):
-    """pull += sum_j w E s, leak += sum_j w s over sources j: v [sources], synapses [sources, 4, P], pull and leak [P]. Sigmoids of source j go to s[j row:], flat."""
+    """pull += sum_j w E s, leak += sum_j w s over sources j: v [sources], synapses [sources, 4, P], pull, leak [P]. Sigmoids of source j go to s[j row:]."""
 
     def body(builder: Any, V: Vectors, data: list, numbers: tuple) -> None:
         v, synapses, s, pull, leak = data
@@ -119,7 +120,7 @@ def gather(typing, v, synapses, s, pull, leak, sources, P, row):
 
 @intrinsic
 def scatter(typing, v, synapses, s, by_pull, by_leak, grad, gv, sources, P):
-    """Reverse of ``gather`` from dL/dpull and dL/dleak [P]: adds to grad [sources, 4, P], where scale and shift still lack the factor -ln 2, and to gv [sources]."""
+    """Reverse of ``gather`` from dL/dpull and dL/dleak [P]: adds to gv [sources] and to grad [sources, 4, P], where scale and shift lack the factor -ln 2."""
 
     def body(builder: Any, V: Vectors, data: list, numbers: tuple) -> None:
         v, synapses, s, by_pull, by_leak, grad, gv = data

@@ -9,8 +9,7 @@ Padded units have cm = 1 and nothing else, so that they stay at 0.
 
 from __future__ import annotations
 
-from math import e as EULER
-from math import log2
+from math import e, log2
 from typing import NamedTuple
 
 import torch
@@ -20,7 +19,7 @@ from torch.nn.functional import pad
 from dynrnn_kernels.ltc.map import LTCMap
 
 LANES = 8
-PER_E = log2(EULER)
+PER_E = log2(e)
 
 
 class Layout(NamedTuple):

@@ -1,12 +1,10 @@
 """The registered operators under the differentiable one: shapes for torch.compile, batching for vmap, and the table of who computes.
 
-They carry no gradient of their own (``operator.py`` has it); all tensors are packed as ``cpu.forward`` says. ``layout`` is a Layout; ``config`` is how
-Triton runs, or empty for the rule's choice.
+They carry no gradient of their own (``operator.py`` has it); all tensors are packed as ``cpu.forward`` says. ``layout`` is a Layout.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,7 +17,7 @@ from dynrnn_kernels.ltc import cpu
 from dynrnn_kernels.ltc.layout import Layout
 
 ARGUMENTS = "Tensor flat, Tensor z0, Tensor target, Tensor weight, Tensor u, Tensor dt, Tensor rows"
-OPTIONS = "int[] layout, str backend, int[] config"
+OPTIONS = "int[] layout, str backend"
 ROWS_AT = 6
 
 _library = Library("dynrnn", "FRAGMENT")
@@ -32,8 +30,8 @@ backward: Any = torch.ops.dynrnn.ltc_backward
 class Backend(NamedTuple):
     """Who computes, on contiguous tensors [F, ...] packed as ``cpu.forward`` says.
 
-    forward : (flat, z0, target, weight, u, dt, rows, layout, config, out) fills out.
-    backward : (flat, z0, target, weight, u, dt, rows, out, gout, keep_gtarget, layout, config) -> gradients of flat, z0, target (empty, [F, 0, 0], unless
+    forward : (flat, z0, target, weight, u, dt, rows, layout, out) fills out.
+    backward : (flat, z0, target, weight, u, dt, rows, out, gout, keep_gtarget, layout) -> gradients of flat, z0, target (empty, [F, 0, 0], unless
         kept) and u.
     """
 
@@ -41,23 +39,18 @@ class Backend(NamedTuple):
     backward: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]]
 
 
-def device_kernels() -> Any:
-    """The Triton kernels, imported when they are first used."""
-    return importlib.import_module("dynrnn_kernels.ltc.triton")
-
-
 def _arrays(*tensors: Tensor) -> list:
     return [x.detach().numpy() for x in tensors]
 
 
 def _cpu_forward(*args: Any) -> None:
-    *tensors, layout, _, out = args
+    *tensors, layout, out = args
     flat, *arrays = _arrays(*tensors, out)
     cpu.forward(flat, Layout._make(layout), *arrays)
 
 
 def _cpu_backward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    *tensors, keep_gtarget, layout, _ = args
+    *tensors, keep_gtarget, layout = args
     flat, z0, target, _, u = tensors[:5]
     grad, gz0, gu = (torch.zeros_like(x) for x in (flat, z0, u))
     gtarget = target.new_zeros(target.shape if keep_gtarget else (len(target), 0, 0))
@@ -66,18 +59,7 @@ def _cpu_backward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return grad, gz0, gtarget, gu
 
 
-def _triton_forward(*args: Any) -> None:
-    *tensors, layout, config, out = args
-    device_kernels().forward(*tensors, Layout._make(layout), out, config=tuple(config) or None)
-
-
-def _triton_backward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    *tensors, keep_gtarget, layout, config = args
-    grad, gz0, gtarget, gu = device_kernels().backward(*tensors, Layout._make(layout), config=tuple(config) or None)
-    return grad, gz0, gtarget if keep_gtarget else gtarget.new_empty((len(gtarget), 0, 0)), gu
-
-
-COMPUTE = {"cpu": Backend(_cpu_forward, _cpu_backward), "triton": Backend(_triton_forward, _triton_backward)}
+COMPUTE = {"cpu": Backend(_cpu_forward, _cpu_backward)}
 
 
 def backends() -> tuple[str, ...]:
@@ -92,16 +74,16 @@ def _of(backend: str) -> Backend:
 
 
 def _forward(*args: Any) -> Tensor:
-    *tensors, layout, backend, config = args
+    *tensors, layout, backend = args
     given = [x.contiguous() for x in tensors]
     out = torch.empty_like(given[2])
-    _of(backend).forward(*given, layout, config, out)
+    _of(backend).forward(*given, layout, out)
     return out
 
 
 def _backward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    *tensors, keep_gtarget, layout, backend, config = args
-    return _of(backend).backward(*(x.contiguous() for x in tensors), keep_gtarget, layout, config)
+    *tensors, keep_gtarget, layout, backend = args
+    return _of(backend).backward(*(x.contiguous() for x in tensors), keep_gtarget, layout)
 
 
 for _device in ("CPU", "CUDA"):

@@ -31,8 +31,8 @@ class LTCMap:
     Tensors (the six of inputs are None where there are none): cm, gleak, vleak [F, M]; w, sigma, mu, E [F, M, M], to unit i from unit j;
     w_in, sigma_in, mu_in, E_in [F, M, K]; input_w, input_b [F, K]. cm > 0 and gleak, w, w_in >= 0 are the caller's care: a model gets them by softplus.
 
-    One step covers the elapsed time ``dt`` in ``unfolds`` equal parts of ``solver``: ``semi-implicit`` (the states that open synapses are the old ones, the driving
-    forces E - v have the new ones; bounded whatever the step), or ``euler`` or ``rk4``, classical, explicit, and bounded by nothing but a small step.
+    One step covers the elapsed time ``dt`` in ``unfolds`` equal parts of ``solver``: ``semi-implicit`` (the states that open synapses are the old ones, the
+    driving forces E - v have the new ones; bounded whatever the step), or ``euler`` or ``rk4``, explicit, and bounded by nothing but a small step.
     """
 
     cm: Tensor

@@ -25,13 +25,13 @@ class _ForcedSequence(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(flat, z0, target, weight, u, dt, rows, layout, backend, config) -> Tensor:
+    def forward(flat, z0, target, weight, u, dt, rows, layout, backend) -> Tensor:
         """One by one: torch.compile counts the arguments to see that the first is no context."""
-        return library.forward(flat, z0, target, weight, u, dt, rows, layout, backend, config)
+        return library.forward(flat, z0, target, weight, u, dt, rows, layout, backend)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        *tensors, ctx.layout, ctx.backend, ctx.config = inputs
+        *tensors, ctx.layout, ctx.backend = inputs
         ctx.save_for_backward(*tensors, output)
 
     @staticmethod
@@ -42,8 +42,8 @@ class _ForcedSequence(torch.autograd.Function):
         # torch.compile cannot trace one function inside another, and refuses second derivatives by itself
         reverse = library.backward if torch.compiler.is_compiling() else _Gradient.apply
         wanted = ctx.needs_input_grad[2]                                            # the one gradient as large as the states
-        grad, gz0, gtarget, gu = reverse(*ctx.saved_tensors, gout, wanted, ctx.layout, ctx.backend, ctx.config)
-        return grad, gz0, gtarget if wanted else None, None, gu, *[None] * 5
+        grad, gz0, gtarget, gu = reverse(*ctx.saved_tensors, gout, wanted, ctx.layout, ctx.backend)
+        return grad, gz0, gtarget if wanted else None, None, gu, *[None] * 4
 
 
 class _Gradient(torch.autograd.Function):
@@ -74,7 +74,6 @@ def forced_sequence(
     dt: Tensor | float | None = None,
     lengths: Sequence[int] | Tensor | None = None,
     backend: str | None = None,
-    config: tuple[int, ...] | None = None,
 ) -> Tensor:
     """T steps of the map, each after a pull towards its target: ``z[t+1] = F(z[t] + weight[t] (target[t] - z[t]), u[t], dt[t])``.
 
@@ -82,12 +81,12 @@ def forced_sequence(
     ----------
     map : F maps. z0 [F, B, M].
     target [F, B, T, M]; weight, a number or what is broadcastable to target; u [F, B, T, K], where u[t] acts in the step from t to t+1.
-    dt : time that the step from t to t+1 takes, in the units of the map's ``cm / gleak``: a number, or a tensor of exactly three axes, [F, B, T] (with ``lengths``
-        two, [F, N]), any of them 1. By default the map's own. Above 0 and finite; tensors of fewer axes are refused, never guessed.
+    dt : time that the step from t to t+1 takes, in the units of the map's ``cm / gleak``: a number, or a tensor of exactly three axes, [F, B, T] (with
+        ``lengths`` two, [F, N]), any of them 1. By default the map's own. Above 0 and finite; tensors of fewer axes are refused, never guessed.
     lengths : for B sequences of unequal length that lie one after the other: target [F, N, M], weight broadcastable to it, u [F, N, K]
         with N the sum of ``lengths`` [B], each at least 1.
-    backend : see ``choose_backend``. Compiled kernels have the semi-implicit solver alone: maps with another one run on ``reference`` whatever is named.
-    config : how ``triton`` runs, (sources at once, warps), in place of its own rule (``triton.choose``).
+    backend : ``cpu`` (default) or ``reference``; there is no kernel for CUDA yet. Compiled kernels have the semi-implicit
+        solver alone: maps with another one run on ``reference`` whatever is named.
 
     Returns the predictions before forcing, z[1..T], in the shape of ``target``. Differentiable once in the map's tensors, z0, target and u,
     also under torch.func.grad, vmap and torch.compile; forward mode and second derivatives raise, and so does a derivative by weight or dt, which
@@ -100,8 +99,6 @@ def forced_sequence(
     backend = choose_backend(z0.device, backend, library.backends())
     if map.solver != "semi-implicit":                                               # there are no kernels of it to choose from
         backend = "reference"
-    if config is not None and backend != "triton":
-        raise KernelError(f"config = {config} is for backend 'triton'; backend {backend!r} has nothing to configure: leave it out")
     shape = target.shape
     if target.numel() == 0:                                                         # no numbers, and zero as the gradient of everything
         return target + sum(x.sum() for x in (*map.tensors().values(), z0, *([] if u is None else [u])))
@@ -114,5 +111,5 @@ def forced_sequence(
     else:
         inputs = u.reshape(F, N, -1) * map.input_w[:, None] + map.input_b[:, None]
     packed = target.reshape(F, N, M), narrow(weight, target), inputs, narrow(times[..., None], target)[..., 0]
-    out = _ForcedSequence.apply(pack(map), z0, *packed, rows, list(layout_of(map)), backend, list(config or ()))
+    out = _ForcedSequence.apply(pack(map), z0, *packed, rows, list(layout_of(map)), backend)
     return out.reshape(shape)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dynrnn_kernels.errors import KernelError
 from dynrnn_kernels.ltc.checks import elapsed
 from dynrnn_kernels.ltc.map import LTCMap
 
@@ -24,7 +25,9 @@ class Currents(NamedTuple):
 def sensory(map: LTCMap, u: Tensor | None) -> tuple[Tensor, Tensor]:
     """Pull and leak of what does not change within a step, leaks and inputs: u [F, B, K] -> [F, B or 1, M] each."""
     pull, leak = (map.gleak * map.vleak)[:, None], map.gleak[:, None]
-    if map.w_in is not None and map.input_w is not None and map.input_b is not None and u is not None:
+    if u is not None and map.w_in is not None and map.sigma_in is not None and map.mu_in is not None and map.E_in is not None:
+        if map.input_w is None or map.input_b is None:                          # for type checkers: the map's own checks say that they are there
+            raise KernelError("the map lacks a tensor of its inputs")
         x = u * map.input_w[:, None] + map.input_b[:, None]
         opened = map.w_in[:, None] * torch.sigmoid(map.sigma_in[:, None] * (x[:, :, None] - map.mu_in[:, None]))            # [F, B, M, K]
         pull, leak = pull + (opened * map.E_in[:, None]).sum(-1), leak + opened.sum(-1)

@@ -2,7 +2,8 @@
 
 ncps 1.0.1 (PyPI) is the package of the method's authors, in eager torch: its cell steps through time in Python, as its own ``LTC`` layer does. Both get
 the same parameters (fully connected, two inputs), inputs and loss, the mean square of all states, and give the gradients of all
-parameters. float32, 6 unfolds. Each may use all cores. The last columns say that both did the same: largest differences of states, and of gradients relative to the largest of each parameter.
+parameters. float32, 6 unfolds. Each may use all cores. The last columns say that both did the same: the
+largest differences of states, and of gradients relative to the largest of each parameter.
 
     python kernels/benchmarks/ltc.py                   # a minute; wants the package ncps
 """

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import xarray as xr
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from dynrnn.analysis.reconstruction.forecasts import choose_starts, truth_after
@@ -17,6 +16,7 @@ from dynrnn.errors import RecordingError
 from dynrnn.models.generation import forecast
 from dynrnn.models.reservoirs import NextGenerationReservoir, Reservoir
 from dynrnn.models.reservoirs.ridge import Solution, SumsOfProducts, TriangularFactor, exact_enough
+from dynrnn_kernels.blas import one_blas_thread
 from dynrnn_kernels.reservoir import Weights, run
 
 PIECE = 1_024           # steps driven at a time
@@ -117,7 +117,7 @@ def _pass(model: Reservoir, weights: Weights, trials: list, ridges: np.ndarray, 
     N, n, read = model.observed_dim, model.n_units, model.readout_units
     prepared, sums, start = weights.prepared(), None, SumsOfProducts(N, n)
     n_rows = sum(max(0, len(x) - 1 - washout) for x, _ in trials)
-    with ThreadPoolExecutor(1) as other, threadpool_limits(1, user_api="blas"):
+    with ThreadPoolExecutor(1) as other, one_blas_thread():
         pending = None
         for x, u in trials:
             state = np.concatenate([np.nan_to_num(x[0]), np.zeros(n)])

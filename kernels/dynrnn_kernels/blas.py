@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache
+from threading import Lock
 
 import scipy.linalg  # noqa: F401  Numba calls the BLAS that scipy loads, so it must be there to be found
 from threadpoolctl import ThreadpoolController
+
+_lock, _restore = Lock(), ExitStack()
+_holders = 0
 
 
 @cache
@@ -14,6 +19,21 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def one_blas_thread() -> AbstractContextManager:
-    """Context in which BLAS runs on one thread. Entering costs tens of microseconds: hold it for a whole fit, not for an update."""
-    return _controller().limit(limits=1, user_api="blas")
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Context in which BLAS runs on one thread, until the last of those that ask for it at a time is done.
+
+    The first to enter pays half a millisecond, others nothing: hold it for a whole fit around many calls that want it as well.
+    """
+    global _holders
+    with _lock:
+        if _holders == 0:
+            _restore.enter_context(_controller().limit(limits=1, user_api="blas"))
+        _holders += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _holders -= 1
+            if _holders == 0:
+                _restore.close()

@@ -2,9 +2,10 @@
 
 Clipped shallow PLRNNs with random parameters, |A| < 1, so that all orbits are bounded; chaotic ones and others. Ours is the public call with error
 bars and checks: its time has the transient, the warm-up of every segment (a third of it, at most the 1,000 steps that a peer's frame has), the second
-trajectory and the search for periods in it. "ours, chosen" chooses the steps between two orthonormalisations for itself. Peers go from the same states; their times are without compilation, as ours. Where a peer takes one
-model at a time and would need hours, it is timed on a few models or steps, and its time is given per model and step: that of all would be the multiple.
-pynamicalsys has no interval; clvlib and pynamicalsys form J. JAX uses all cores whatever OMP_NUM_THREADS says.
+trajectory and the search for periods in it. "ours, chosen" chooses the steps between two orthonormalisations for itself. Peers go from the same states;
+their times are without compilation, as ours. Where a peer takes one model at a time and would need hours, it is timed on a few models or steps, and its
+time is given per model and step: that of all would be the multiple. pynamicalsys has no interval; clvlib and pynamicalsys form J. JAX uses all cores
+whatever OMP_NUM_THREADS says.
 
     python kernels/benchmarks/lyapunov.py                  # half an hour
     python kernels/benchmarks/lyapunov.py --quick

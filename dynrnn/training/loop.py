@@ -132,7 +132,7 @@ def build_problem(model: Model, recording: xr.Dataset, options: Options) -> tupl
         fill=flat.fill, constant=flat.constant.astype(f4), observation=AFFINE if affine else IDENTITY,
         obs_weight=flat.offset("B") if affine else max(flat.offset("L"), 0), obs_bias=flat.offset("b"),
         data=data, inputs=np.nan_to_num(inputs).astype(f4), has_missing=bool(np.isnan(data[~beyond]).any()),
-        channel_mean=np.broadcast_to(np.nanmean(data, axis=(0, 1), dtype=np.float64), (F, N)).astype(f4), noise_level=options.noise.astype(f4),
+        channel_mean=np.broadcast_to(np.nanmean(data, axis=(0, 1), dtype=np.float64), (F, N)).astype(f4, order="C"), noise_level=options.noise.astype(f4),
         gate=options.forcing.gate(T, F, recording).astype(f4), unit=unit.astype(f4), trainable=trainable.astype(f4),
         decay=weight.astype(f4), decay_to=goal.astype(f4), condition=condition.astype(f4), clip=options.gradient_clip.astype(f4),
         max_refused=options.max_refused,

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import dynrnn as dr
+from dynrnn.training import loop
 from tests.models.families import DESCENDED
 
 
@@ -97,3 +98,17 @@ def test_a_diverging_member_stops_alone_and_leaves_the_rest_unchanged():
     for name, value in rest.named_parameters():
         assert torch.equal(value, dict(whole.named_parameters())[name][[0, 2]]), name
     assert dr.Status(run.status.values[1]).advice
+
+
+def test_arrays_reach_the_kernel_in_one_order(monkeypatch):
+    """Each other layout would be compiled for anew, which takes a minute: of ensembles, and of data in Fortran's order."""
+    made = []
+
+    def keep(*arguments, build=loop.build_problem):
+        made.append(build(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(loop, "build_problem", keep)
+    x = np.asfortranarray(recording().observed.values[0])
+    dr.fit(dr.ShallowPLRNN(3, 3, 10, n_fits=2, random_state=1), dr.as_recording(x, dt=0.1, inputs=None), batch_size=4, **SETTINGS)
+    assert all(array.flags.c_contiguous for array in made[0][1] if isinstance(array, np.ndarray))

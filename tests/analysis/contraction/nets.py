@@ -24,8 +24,8 @@ def scattered(system, n=4000, seed=0):
 
 
 def shrunk(model, factor):
-    """The model with its nonlinear part made smaller."""
-    name = "W1" if hasattr(model, "W1") else "W"
+    """The model with its nonlinear part made smaller, whatever its weights are called."""
+    name = next(name for name in ("W1", "W", "U", "kernel") if hasattr(model, name))
     with torch.no_grad():
         getattr(model, name).mul_(factor)
     return model

@@ -101,8 +101,9 @@ def test_stable_regions_whose_product_expands_are_refused(tier, monkeypatch):
 def test_pairs_come_together_at_the_proven_rate(family, tier):
     """Along random inputs distances in the metric shrink by the rate in every step, up to the steps' own rounding."""
     model = shrunk(DESCENDED[family](random_state=1, input_dim=2), 0.08)
-    with torch.no_grad():
-        model.A.mul_(0.8)
+    if hasattr(model, "A"):
+        with torch.no_grad():
+            model.A.mul_(0.8)
     found = contraction_certificate(model, tier)
     assert found.contracting.all(), found.status.item()
     assert verify_certificate(model, found).valid.all()

@@ -9,8 +9,10 @@ from dynrnn.analysis.piecewise.canonical import NOT_FINITE, canonical
 from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from tests.models.families import DESCENDED
 
+PIECEWISE = [name for name, make in DESCENDED.items() if make().additive_map().phi != "tanh"]
 
-@pytest.mark.parametrize("family", DESCENDED)
+
+@pytest.mark.parametrize("family", PIECEWISE)
 def test_steps_and_jacobians_are_the_models(family):
     model = DESCENDED[family](random_state=0)
     z = torch.tensor(np.random.default_rng(0).standard_normal((model.n_fits, 50, model.latent_dim)) * 2)

@@ -12,23 +12,16 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.library import Library
 
 from dynrnn_kernels.additive import cpu
 from dynrnn_kernels.additive.config import KERNELS, Config
 from dynrnn_kernels.additive.layout import Layout
 from dynrnn_kernels.errors import KernelError
+from dynrnn_kernels.operators import register
 
-ARGUMENTS = "Tensor flat, Tensor z0, Tensor target, Tensor weight, Tensor u, Tensor rows, Tensor pattern"
+TENSORS = ("flat", "z0", "target", "weight", "u", "rows", "pattern")
 OPTIONS = "int[] layout, str backend, str precision, int[] config"
-ROWS_AT, PATTERN_AT = 5, 6
-
-_library = Library("dynrnn", "DEF")
-_library.define(f"additive_forward({ARGUMENTS}, {OPTIONS}) -> Tensor")
-_library.define(f"additive_backward({ARGUMENTS}, Tensor out, Tensor gout, bool keep_gtarget, {OPTIONS}) -> (Tensor, Tensor, Tensor, Tensor)")
-forward: Any = torch.ops.dynrnn.additive_forward
-backward: Any = torch.ops.dynrnn.additive_backward
-
+PATTERN_AT = TENSORS.index("pattern")
 
 class Backend(NamedTuple):
     """Who computes, on contiguous tensors [F, ...] packed as ``cpu.forward`` says.
@@ -101,58 +94,14 @@ def _of(backend: str) -> Backend:
 
 def _forward(*args: Any) -> Tensor:
     *tensors, layout, backend, precision, config = args
-    given = [x.contiguous() for x in tensors]
-    out = torch.empty_like(given[2])
-    _of(backend).forward(*given, layout, precision, config, out)
+    out = torch.empty_like(tensors[2])
+    _of(backend).forward(*tensors, layout, precision, config, out)
     return out
 
 
 def _backward(*args: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     *tensors, keep_gtarget, layout, backend, precision, config = args
-    return _of(backend).backward(*(x.contiguous() for x in tensors), keep_gtarget, layout, precision, config)
+    return _of(backend).backward(*tensors, keep_gtarget, layout, precision, config)
 
 
-for _device in ("CPU", "CUDA"):
-    _library.impl("additive_forward", _forward, _device)
-    _library.impl("additive_backward", _backward, _device)
-
-
-@torch.library.register_fake("dynrnn::additive_forward")
-def _(*args: Any) -> Tensor:
-    return args[2].new_empty(args[2].shape)
-
-
-@torch.library.register_fake("dynrnn::additive_backward")
-def _(*args: Any) -> tuple[Tensor, ...]:
-    shapes = [args[i].shape for i in (0, 1, 2, 4)]
-    if not args[9]:                                                             # keep_gtarget
-        shapes[2] = (shapes[2][0], 0, 0)
-    return tuple(args[0].new_empty(shape) for shape in shapes)
-
-
-def _fold(dims: tuple, size: int, tensors: tuple) -> list[Tensor]:
-    """A batch dim becomes part of the fit dim: maps, states and sequences all have one. ``rows`` and ``pattern`` are shared."""
-    folded = []
-    for i, (dim, x) in enumerate(zip(dims, tensors, strict=True)):
-        if i in (ROWS_AT, PATTERN_AT):
-            if dim is not None:
-                raise KernelError("lengths and places of values cannot differ along a dimension that vmap maps over; call the operator once for each")
-            folded.append(x)
-            continue
-        batched = x.expand(size, *x.shape) if dim is None else x.movedim(dim, 0)
-        folded.append(batched.reshape(size * batched.shape[1], *batched.shape[2:]))
-    return folded
-
-
-def _forward_batched(info: Any, dims: tuple, *args: Any) -> tuple[Tensor, int]:
-    out = forward(*_fold(dims[:7], info.batch_size, args[:7]), *args[7:])
-    return out.reshape(info.batch_size, -1, *out.shape[1:]), 0
-
-
-def _backward_batched(info: Any, dims: tuple, *args: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-    outs = backward(*_fold(dims[:9], info.batch_size, args[:9]), *args[9:])
-    return tuple(x.reshape(info.batch_size, len(x) // info.batch_size, *x.shape[1:]) for x in outs), (0, 0, 0, 0)
-
-
-torch.library.register_vmap("dynrnn::additive_forward", _forward_batched)
-torch.library.register_vmap("dynrnn::additive_backward", _backward_batched)
+forward, backward = register("additive", TENSORS, OPTIONS, ("rows", "pattern"), _forward, _backward)

@@ -9,13 +9,16 @@ import torch
 from torch import Tensor
 
 from dynrnn_kernels.additive import library, reference
-from dynrnn_kernels.additive.checks import check_sequence
 from dynrnn_kernels.additive.config import KERNELS, Config, check_launching
 from dynrnn_kernels.additive.layout import layout_of, pack
 from dynrnn_kernels.additive.map import AdditiveMap
 from dynrnn_kernels.additive.pattern import pattern
 from dynrnn_kernels.backends import choose_backend
+from dynrnn_kernels.checks import check_sequence
 from dynrnn_kernels.errors import KernelError
+from dynrnn_kernels.operators import narrow, once
+
+_once = once(library.backward)
 
 
 class _ForcedSequence(torch.autograd.Function):
@@ -39,36 +42,10 @@ class _ForcedSequence(torch.autograd.Function):
         if ctx.needs_input_grad[3]:
             raise KernelError("forced_sequence has no derivative by weight; detach the weight, or use backend='reference', which has it")
         # torch.compile cannot trace one function inside another, and refuses second derivatives by itself
-        reverse = library.backward if torch.compiler.is_compiling() else _Gradient.apply
+        reverse = library.backward if torch.compiler.is_compiling() else _once
         wanted = ctx.needs_input_grad[2]                                            # the one gradient as large as the states
         grad, gz0, gtarget, gu = reverse(*ctx.saved_tensors, gout, wanted, ctx.layout, ctx.backend, ctx.precision, ctx.config)
         return grad, gz0, gtarget if wanted else None, None, gu, *[None] * 6
-
-
-class _Gradient(torch.autograd.Function):
-    """The reverse pass as a function of its own, so that a derivative of it raises: torch's once_differentiable gives zeros inside torch.func."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(*args: Any) -> tuple[Tensor, ...]:
-        return library.backward(*args)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple:
-        raise KernelError("forced_sequence is differentiable once; for second derivatives use backend='reference'")
-
-
-def narrow(weight: Tensor, target: Tensor) -> Tensor:
-    """The weight packed as [F, 1 or N, 1 or M]: what is the same everywhere is not written out."""
-    given = weight.reshape((1,) * (target.ndim - weight.ndim) + weight.shape)
-    F, *between, _ = target.shape
-    kept = [1] * len(between) if all(n == 1 for n in given.shape[1:-1]) else between
-    return given.expand(F, *kept, given.shape[-1]).reshape(F, -1, given.shape[-1])
 
 
 def forced_sequence(

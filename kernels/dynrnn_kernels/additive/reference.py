@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from dynrnn_kernels.additive.map import AdditiveMap
 from dynrnn_kernels.additive.structure import Scalar, apply
 from dynrnn_kernels.errors import KernelError
+from dynrnn_kernels.stepwise import forced_steps
 
 
 def preactivation(map: AdditiveMap, z: Tensor, u: Tensor | None) -> Tensor:
@@ -92,18 +95,4 @@ def forced_sequence(map: AdditiveMap, z0: Tensor, target: Tensor, weight: Tensor
     Returns the unforced predictions z[1..T] as [F, B, T, M]. An entry of weight zero is never read from ``target``.
     With ``rows`` [B, 2], first sample and length of each sequence in packed tensors [F, N, ...], the result is packed likewise.
     """
-    if rows is not None:
-        parts = []
-        for b, (first, length) in enumerate(rows.tolist()):
-            where = slice(first, first + length)
-            drive = None if u is None else u[:, None, where]
-            parts.append(forced_sequence(map, z0[:, b, None], target[:, None, where], weight.expand_as(target)[:, None, where], drive)[:, 0])
-        return torch.cat(parts, 1)
-    weight = weight.expand_as(target)
-    target = torch.where(weight == 0, torch.zeros_like(target), target)       # a missing target may be NaN
-    z, out = z0, []
-    for t in range(target.shape[2]):
-        z = z + weight[:, :, t] * (target[:, :, t] - z)
-        z = step(map, z, None if u is None else u[:, :, t])
-        out.append(z)
-    return torch.stack(out, 2)
+    return forced_steps(partial(step, map), z0, target, weight, (u,), rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from dynrnn_kernels.additive import reference as additive
@@ -26,15 +25,3 @@ def jacobian(map: ChainMap, z: Tensor, u: Tensor | None = None) -> Tensor:
         z = additive.step(stage, z, drive)
     assert product is not None
     return product
-
-
-def forced_sequence(map: ChainMap, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor | None = None) -> Tensor:
-    """T steps of the whole chain, each after a pull towards its target: see the additive recurrence's. [F, B, T, M]."""
-    weight = weight.expand_as(target)
-    target = torch.where(weight == 0, torch.zeros_like(target), target)       # a missing target may be NaN
-    z, out = z0, []
-    for t in range(target.shape[2]):
-        z = z + weight[:, :, t] * (target[:, :, t] - z)
-        z = step(map, z, None if u is None else u[:, :, t])
-        out.append(z)
-    return torch.stack(out, 2)

@@ -8,14 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dynrnn_kernels.additive.checks import check_sequence
-from dynrnn_kernels.additive.operator import narrow
 from dynrnn_kernels.backends import choose_backend
+from dynrnn_kernels.checks import check_sequence
 from dynrnn_kernels.errors import KernelError
 from dynrnn_kernels.ltc import library, reference
 from dynrnn_kernels.ltc.checks import elapsed
 from dynrnn_kernels.ltc.layout import layout_of, pack
 from dynrnn_kernels.ltc.map import LTCMap
+from dynrnn_kernels.operators import narrow, once
+
+_once = once(library.backward)
 
 
 class _ForcedSequence(torch.autograd.Function):
@@ -40,28 +42,10 @@ class _ForcedSequence(torch.autograd.Function):
             if ctx.needs_input_grad[at]:
                 raise KernelError(f"forced_sequence has no derivative by {name}; detach the {name}, or use backend='reference', which has it")
         # torch.compile cannot trace one function inside another, and refuses second derivatives by itself
-        reverse = library.backward if torch.compiler.is_compiling() else _Gradient.apply
+        reverse = library.backward if torch.compiler.is_compiling() else _once
         wanted = ctx.needs_input_grad[2]                                            # the one gradient as large as the states
         grad, gz0, gtarget, gu = reverse(*ctx.saved_tensors, gout, wanted, ctx.layout, ctx.backend)
         return grad, gz0, gtarget if wanted else None, None, gu, *[None] * 4
-
-
-class _Gradient(torch.autograd.Function):
-    """The reverse pass as a function of its own, so that a derivative of it raises: torch's once_differentiable gives zeros inside torch.func."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(*args: Any) -> tuple[Tensor, ...]:
-        return library.backward(*args)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple:
-        raise KernelError("forced_sequence is differentiable once; for second derivatives use backend='reference'")
 
 
 def forced_sequence(

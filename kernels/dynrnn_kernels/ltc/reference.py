@@ -11,6 +11,7 @@ from torch import Tensor
 from dynrnn_kernels.errors import KernelError
 from dynrnn_kernels.ltc.checks import elapsed
 from dynrnn_kernels.ltc.map import LTCMap
+from dynrnn_kernels.stepwise import forced_steps
 
 
 class Currents(NamedTuple):
@@ -116,18 +117,6 @@ def forced_sequence(
     With ``rows`` [B, 2], first sample and length of each sequence in packed tensors [F, N, ...], the result is packed likewise.
     """
     dt = z0.new_full((1,) * (target.ndim - 1), map.dt) if dt is None else dt
-    if rows is not None:
-        parts = []
-        for b, (first, length) in enumerate(rows.tolist()):
-            where = slice(first, first + length)
-            drive, times = None if u is None else u[:, None, where], dt.expand(target.shape[:-1])[:, None, where]
-            parts.append(forced_sequence(map, z0[:, b, None], target[:, None, where], weight.expand_as(target)[:, None, where], drive, dt=times)[:, 0])
-        return torch.cat(parts, 1)
-    weight, dt = weight.expand_as(target), dt.expand(target.shape[:-1])
-    target = torch.where(weight == 0, torch.zeros_like(target), target)       # a missing target may be NaN
-    z, out = z0, []
-    for t in range(target.shape[2]):
-        z = z + weight[:, :, t] * (target[:, :, t] - z)
-        z = advance(map, z, None if u is None else u[:, :, t], dt[:, :, t], False)[0]
-        out.append(z)
-    return torch.stack(out, 2)
+    return forced_steps(
+        lambda z, u, dt: advance(map, z, u, dt, False)[0], z0, target, weight, (u, dt.expand(target.shape[:-1])), rows
+    )

@@ -21,4 +21,4 @@ def forced_sequence(
     backend: str | None = None,
 ) -> Tensor:
     """T steps with arguments and result as those of ``dynrnn_kernels.additive.forced_sequence``, in torch. Cost O(F B T P (N + order))."""
-    return forced_stepwise(reference.forced_sequence, map, z0, target, weight, u, lengths, backend)
+    return forced_stepwise(reference.step, map, z0, target, weight, u, lengths, backend)

@@ -40,15 +40,3 @@ def jacobian(map: PolynomialMap, z: Tensor, u: Tensor | None = None) -> Tensor:
         J[:, :, :N, :N] += torch.eye(N, dtype=z.dtype, device=z.device)
     J[:, :, N:, : M - N] = torch.eye(M - N, dtype=z.dtype, device=z.device)
     return J
-
-
-def forced_sequence(map: PolynomialMap, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor | None = None) -> Tensor:
-    """T steps, each after a pull towards its target: see the additive recurrence's. [F, B, T, M]."""
-    weight = weight.expand_as(target)
-    target = torch.where(weight == 0, torch.zeros_like(target), target)       # a missing target may be NaN
-    z, out = z0, []
-    for t in range(target.shape[2]):
-        z = z + weight[:, :, t] * (target[:, :, t] - z)
-        z = step(map, z, None if u is None else u[:, :, t])
-        out.append(z)
-    return torch.stack(out, 2)

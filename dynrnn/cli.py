@@ -13,7 +13,7 @@ from dynrnn.errors import DynrnnError
 
 DEFAULT_LATENT = {"alrnn": 20, "ltc": 32}      # or as many as there are channels
 RESERVOIRS = ("esn", "residual-esn", "euler-state-network", "deep-esn", "residual-memory-network", "next-generation-reservoir")
-DRIVEN = ("wave-rnn", "identity-rnn")
+WAVES = ("wave-rnn", "identity-rnn")
 OF_RESERVOIRS = (
     "reservoir_dim", "n_layers", "memory_dim", "n_delays", "stride", "spectral_radius", "leak", "beta", "input_scaling", "bias_scaling", "ridge", "washout",
 )
@@ -235,8 +235,8 @@ class Fit:
         if self.model == "assembly":
             common |= {} if self.observation is None else {"observation": self.observation}
             return dr.Assembly(areas=self.areas, blocks=self.blocks, topology=self.topology, integrator=self.integrator, dt=self.step, **common)
-        if self.model in DRIVEN:
-            return self.driven(common)
+        if self.model in WAVES:
+            return self.waves(common)
         observation = self.observation or ("affine" if self.model == "ltc" else "identity")
         return dr.MODELS[self.model](latent_dim=M, observation=observation, **common, **shape[self.model])
 
@@ -254,7 +254,7 @@ class Fit:
             given["stride"] = self.stride
         return dr.MODELS[self.model](N, *shape, input_dim=K, n_fits=self.fits, random_state=self.random_state, **given)
 
-    def driven(self, common: dict[str, Any]) -> Any:
+    def waves(self, common: dict[str, Any]) -> Any:
         import dynrnn as dr
 
         common |= {"observation": self.observation or "affine", "activation": self.activation, "decoder_bias": self.observation != "identity"}

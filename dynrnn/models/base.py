@@ -50,7 +50,6 @@ class Model(nn.Module):
     initialisations: ClassVar[tuple[str, ...]]
     pulled_to: ClassVar[dict[str, float]]       # parameters that the latent regulariser pulls, and where to
     unit_rows: ClassVar[tuple[str, ...]]        # parameters whose first axis is the latent unit, for the manifold-attractor regulariser
-    drawn_through_data: ClassVar[bool] = False  # whether random states are those of random observations: others lead a reservoir elsewhere
 
     def __init__(
         self, observed_dim: int, latent_dim: int, *, input_dim: int = 0, observation: str = "identity", decoder_bias: bool = False,
@@ -162,10 +161,14 @@ class Model(nn.Module):
 
     def random_states(self, n: int, random_state: int) -> Float[Tensor, "fit B M"]:
         """``n`` states of each fit to start from where nobody says which: standard normal, in the units of training; float64."""
-        size = self.observed_dim if self.drawn_through_data else self.latent_dim
-        drawn = torch.tensor(np.stack([stream(random_state, "initial state", int(k)).standard_normal((n, size)) for k in self.fit_number]))
-        with torch.no_grad():
-            return self.encode(drawn) if self.drawn_through_data else drawn
+        return self._normal(n, self.latent_dim, random_state)
+
+    def random_start(self) -> Float[Tensor, "fit 1 M"]:
+        """One state of each fit, from which a free run should find the attractor of the data."""
+        return self.random_states(1, self.random_state)
+
+    def _normal(self, n: int, size: int, random_state: int) -> Tensor:
+        return torch.tensor(np.stack([stream(random_state, "initial state", int(k)).standard_normal((n, size)) for k in self.fit_number]))
 
     def encode(self, x: Float[Tensor, "fit *B N"]) -> Float[Tensor, "fit *B M"]:
         """The same for standardised observations."""

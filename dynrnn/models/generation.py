@@ -81,7 +81,7 @@ def start_states(model: Model, initial: Any) -> Tensor:
     """Latent start [F, B, M] out of what the user gave."""
     F, M, N = model.n_fits, model.latent_dim, model.observed_dim
     if initial is None:
-        return model.random_states(1, model.random_state)
+        return model.random_start()
     if isinstance(initial, xr.DataArray) and "latent" in initial.dims:
         wanted = ("fit", "trial", "latent")
         if set(initial.dims) != set(wanted):
@@ -140,8 +140,9 @@ def generate(
     n_steps : samples to return. With ``transient=0`` the first is the initial state itself.
     initial : where to start: a recording or array of observations (the first sample of each trial), one observation (<name>,), latent states
         (fit, trial, latent) as a tensor or DataArray, such as ``warmup`` returns or ``orbit.latent.isel(time=-1)``, or None for a random
-        state a fit (of a reservoir: that of a random observation). Missing channels (NaN) start from their mean. A run that goes on from another's
-        last state is the same to the bit.
+        state a fit (of a reservoir: that of an observation near the mean). Missing channels (NaN) start from their mean. A run that goes on from another's
+        last state is the same to the bit. A reservoir's state at a single sample is a regression: after noisy data one in six led a run elsewhere, where
+        ``warmup`` led none.
     transient : samples to drop before the first that is returned.
     inputs : (trial, time, input) from the initial sample on, for models with inputs; by default those of ``initial``.
         The input at index t acts in the step to t.

@@ -81,7 +81,8 @@ def published(name: str, **changes: Any) -> tuple[Model, dict[str, Any]]:
     name : a row of ``dr.PUBLISHED``, which says the family, the arguments, what they were for and where they are written.
     changes : arguments of the model that are other or further ones, such as ``n_fits``, ``random_state`` or ``observed_dim``.
 
-    Published scores were reached with these and *other code*; nothing here says that they come out again. UnknownNameError for another name.
+    Published scores were reached with these and *other code*, and reservoirpy draws input weights sparse and binary, where ours are dense and uniform:
+    nothing here says that scores come out again. UnknownNameError for another name.
 
     >>> model, settings = published("alrnn-lorenz63", n_fits=4, random_state=0)
     >>> model.latent_dim, model.n_relu, model.n_fits, settings["n_updates"], settings["forcing"].interval

@@ -65,7 +65,7 @@ def test_a_fit_alone_is_bit_equal_to_the_fit_of_the_ensemble():
 def test_adaptive_forcing_sees_the_same_norms():
     one, two = (cls(3, 3, 10, n_fits=2, random_state=1) for cls in (ShallowPLRNN, Roundabout))
     histories = [dr.fit(m, recording(), dr.AdaptiveTeacherForcing(gamma=0.5), batch_size=4, **SETTINGS).history for m in (one, two)]
-    np.testing.assert_allclose(histories[0].alpha, histories[1].alpha, rtol=1e-4)
+    np.testing.assert_allclose(histories[0].alpha, histories[1].alpha, rtol=1e-4)          # float32, and three estimates in 12 updates
     assert (histories[0].alpha.values > 0).any()
 
 

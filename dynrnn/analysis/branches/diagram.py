@@ -18,6 +18,7 @@ from dynrnn.analysis.lyapunov.segments import frames
 from dynrnn.analysis.piecewise.canonical import ANALYSED, NOT_FINITE
 from dynrnn.analysis.smooth.starts import given_starts
 from dynrnn.errors import ArgumentError, check_int
+from dynrnn.models.base import Model
 from dynrnn.streams import check_random_state, stream
 
 DIVERGED, SOME_DIVERGED = "every orbit diverges", "some orbits diverge"
@@ -76,7 +77,8 @@ def orbit_diagram(
     M, fits, usable = family.dim, family.fit, family.usable
     if not callable(observable):
         check_int("observable", observable, low=0, high=M - 1)
-    z = _starts(box, starts, n_starts, fits[usable], M, seed)                         # [fit, start, M]
+    model = make_system if isinstance(make_system, Model) else getattr(make_system, "model", None)
+    z = _starts(box, starts, n_starts, fits[usable], M, seed, model if isinstance(model, Model) else None, usable)     # [fit, start, M]
     family.check(z)
     F, P, S = len(fits), len(grid), z.shape[1]
     late, growth = np.full((F, P, S, n_samples, M), np.nan), np.full((F, P, S), np.nan)
@@ -109,9 +111,11 @@ def _values(values: Any) -> np.ndarray:
     return grid
 
 
-def _starts(box: Any, starts: Any, n: int, fits: np.ndarray, M: int, seed: int) -> Tensor:
+def _starts(box: Any, starts: Any, n: int, fits: np.ndarray, M: int, seed: int, model: Model | None, usable: np.ndarray) -> Tensor:
     if starts is not None:
         return torch.tensor(np.array(given_starts(starts, len(fits), M)))
+    if box is None and model is not None:
+        return model.random_states(n, seed)[torch.as_tensor(usable)]
     if box is None:
         return torch.tensor(np.stack([stream(seed, "initial state", int(k)).standard_normal((n, M)) for k in fits]))
     low, high = box_of(box, M)

@@ -11,6 +11,7 @@ import dynrnn as dr
 from dynrnn.analysis import PiecewiseLinearMap, orbit_diagram
 from dynrnn.errors import ArgumentError
 from dynrnn.results import read_results, write_results
+from tests.models.families import with_readout
 
 VALUES = np.array([1.5, 2.5, 3.2, 3.5, 4.0])
 
@@ -111,3 +112,12 @@ def test_bad_diagrams_are_refused(system, arguments, said):
     arguments = {"values": [1.5, 2.5], "box": (0.1, 0.9), "dim": 1, "n_steps": 20, "n_samples": 4, "transient": 10} | arguments
     with pytest.raises(ArgumentError, match=said):
         orbit_diagram(system, arguments.pop("values"), **arguments)
+
+
+def test_reservoirs_start_from_the_states_of_observations():
+    """Random units would lead a closed loop elsewhere: without starts they are those that a generation has."""
+    model = with_readout(dr.ESN(2, 12, input_dim=1, random_state=0))
+    options = {"input": 0, "n_steps": 20, "n_samples": 4, "transient": 5, "warmup": 5}
+    drawn = orbit_diagram(model, [0.0, 0.5], n_starts=3, random_state=4, **options)
+    given = orbit_diagram(model, [0.0, 0.5], starts=model.random_states(3, 4)[0].numpy(), random_state=4, **options)
+    np.testing.assert_array_equal(drawn.observable, given.observable)

@@ -37,10 +37,12 @@ def test_lorenz_for_more_than_four_lyapunov_times(run, lorenz):
     assert np.median(times) > 4
 
 
-def test_random_starts_lead_to_the_attractor(run):
-    """Random units would start closed loops where no data ever lead; the flow's exponent, .906, is that of all eight within .25."""
-    found = dr.analysis.lyapunov_spectrum(run, 1, n_steps=400, n_segments=8)
-    assert (np.abs(found.value.values[:, 0] - 0.906) < 0.25).all()
+def test_random_starts_lead_to_the_attractor():
+    """Fits to noisy data have two attractors, one of exponent 130 and more where no data lie, and that of the data, with .9, which starts must find."""
+    recording = dr.load_dataset("lorenz63", n_steps=5_000, noise=0.05, random_state=0)
+    model = dr.ESN(3, 300, spectral_radius=0.4, input_scaling=0.5, bias_scaling=1.0, n_fits=4, random_state=0)
+    found = dr.analysis.lyapunov_spectrum(dr.fit(model, recording, progress=False), 1, n_steps=200, n_segments=8)
+    assert (found.value.values[:, 0] < 10).all()
 
 
 def test_no_seam(run, lorenz, tmp_path):

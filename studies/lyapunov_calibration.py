@@ -44,6 +44,9 @@ class Products:
     def advance(self, z: torch.Tensor, n_steps: int, u: Any = None) -> torch.Tensor:
         return z
 
+    def path(self, z: torch.Tensor, n_steps: int) -> torch.Tensor:
+        return z[:, :, None].expand(-1, -1, n_steps, -1)
+
     def carry(self, z: torch.Tensor, Q: torch.Tensor, n_steps: int, interval: Any, u: Any, pair: Any, distance: Any, path: bool) -> Carried:
         log_r, widest = Q.new_zeros(Q.shape[:3]), Q.new_zeros(Q.shape[:2])
         for _ in range(n_steps):

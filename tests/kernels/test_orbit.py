@@ -10,7 +10,7 @@ import torch
 
 from dynrnn_kernels.additive import Sparse, step
 from dynrnn_kernels.additive.map import W2_KINDS
-from dynrnn_kernels.additive.orbit import PLAIN, later, suits
+from dynrnn_kernels.additive.orbit import PLAIN, later, orbit, suits
 from dynrnn_kernels.errors import KernelError
 from tests.kernels.maps import random_map
 
@@ -28,6 +28,9 @@ def test_it_is_the_reference(phi, w2, K):
         want = step(map, want, u.expand(2, 3, K) if K else None)
     torch.testing.assert_close(later(map, z, 20, u if K else None), want, rtol=1e-13, atol=1e-13)
     assert torch.equal(later(map, z, 0), z)
+    on_the_way = orbit(map, z, 20, u if K else None)
+    assert torch.equal(on_the_way[:, :, 0], z)
+    assert torch.equal(on_the_way[:, :, 13], later(map, z, 13, u if K else None))
 
 
 def test_bits_do_not_depend_on_threads_or_neighbours():

@@ -17,7 +17,7 @@ from dynrnn.analysis.smooth.system import check_callable, jacobian_by_copies
 from dynrnn.errors import ArgumentError, check_int
 from dynrnn.models.base import Model
 from dynrnn_kernels.additive import AdditiveMap
-from dynrnn_kernels.additive.orbit import later, suits
+from dynrnn_kernels.additive.orbit import later, orbit, suits
 from dynrnn_kernels.additive.tangent import Carried, carry, carry_by
 from dynrnn_kernels.recurrences import Map, forced_sequence, jacobian, step
 
@@ -35,6 +35,7 @@ class Carrier(Protocol):
     @property
     def input_dim(self) -> int: ...
     def advance(self, z: Tensor, n_steps: int, u: Tensor | None = None) -> Tensor: ...
+    def path(self, z: Tensor, n_steps: int) -> Tensor: ...
     def carry(self, z: Tensor, Q: Tensor, n_steps: int, interval: Tensor, u: Tensor | None, pair: Tensor | None, distance: Tensor, path: bool) -> Carried: ...
     def jacobians(self, z: Tensor, u: Tensor | None = None) -> Tensor: ...
 
@@ -101,6 +102,18 @@ class Mapped:
                 z = forced_sequence(self.map, z, nothing[:, :, :n], z.new_zeros(()), drive, backend="cpu")[:, :, -1]
         return z
 
+    def path(self, z: Tensor, n_steps: int) -> Tensor:
+        """The states [F, S, n_steps, M] from z [F, S, M] on."""
+        if isinstance(self.map, AdditiveMap) and suits(self.map, z.shape[1]):
+            return orbit(self.map, z, n_steps, self.constant)
+        drive = self._drive(None, n_steps - 1)
+        nothing = z.new_zeros(1).expand(*z.shape[:2], n_steps - 1, self.dim)
+        with torch.no_grad():
+            after = forced_sequence(
+                self.map, z, nothing, z.new_zeros(()), None if drive is None else drive.expand(*z.shape[:2], n_steps - 1, -1), backend="cpu"
+            )
+        return torch.cat([z[:, :, None], after], 2)
+
     def carry(self, z: Tensor, Q: Tensor, n_steps: int, interval: Tensor, u: Tensor | None, pair: Tensor | None, distance: Tensor, path: bool) -> Carried:
         inputs = self._drive(u, n_steps)
         if isinstance(self.map, AdditiveMap):
@@ -139,6 +152,12 @@ class Plain:
             for _ in range(n_steps):
                 state = self.step(state)
         return state[None]
+
+    def path(self, z: Tensor, n_steps: int) -> Tensor:
+        states = [z]
+        for _ in range(n_steps - 1):
+            states.append(self.advance(states[-1], 1))
+        return torch.stack(states, 2)
 
     def tangents(self, z: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
         """Images of the states z [S, M], and J q of their vectors Q [S, k, M]: through J where k is most of M, else by the derivative of w'J by w.

@@ -98,7 +98,6 @@ def _run(carrier: Carrier, z: Tensor, Q: Tensor, n_steps: int, warmup: int, ever
                 whole = torch.linalg.slogdet(carrier.jacobians(part.path)).logabsdet.sum(1).numpy()
             growth = log_r[record - 1, :, 0].sum(-1)
             determinant = np.where(np.isfinite(growth), np.abs(np.where(np.isfinite(growth), growth, 0.0) - whole) / n, np.nan)
-    every_step = torch.ones(F, dtype=torch.int64)
-    path = carrier.carry(now[:, :1].contiguous(), frame[:, :1, :1].contiguous(), LONGEST + 1, every_step, None, None, distance, True).path.numpy()
+    path = carrier.path(now[:, :1].contiguous(), LONGEST + 1)[:, 0].numpy()
     period = np.array([period_of(one) for one in path])
     return Measured(log_r, log_pair, steps, every.numpy(), widest, diverged, determinant, period)

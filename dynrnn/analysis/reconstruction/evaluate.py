@@ -19,6 +19,7 @@ from dynrnn.analysis.reconstruction.statistics import score_orbits
 from dynrnn.errors import ArgumentError, RecordingError
 from dynrnn.streams import check_random_state
 
+WARMED = 1_000      # samples of each trial that drive a reservoir before its free run
 _FIRST_START = 100  # models that warm up on the samples before a start get some
 
 
@@ -61,6 +62,7 @@ def evaluate(
 
     A free run that is not finite scores inf and is marked in ``diverged``; no score is ever NaN. Missing entries of the test recording
     enter no score. Trials are pooled for D_stsp and averaged for D_H. Channels are standardised by the test recording's moments.
+    The free run starts from each trial's first sample; a reservoir's from its 1,000th, driven by those before, since it has no state at a single sample.
     Forecasts start from at most 1,000 samples spread evenly (100 for the valid prediction time). With ``inputs`` in the test recording
     the model is driven by them: the run has no transient then, and forecasts see the inputs to come.
 
@@ -121,13 +123,19 @@ def evaluate(
 
 
 def _free_run(model: Any, test: xr.Dataset, n_steps: int, transient: int) -> xr.Dataset:
-    from dynrnn.models.generation import generate
+    from dynrnn.models.generation import generate, states_along
+    from dynrnn.models.reservoirs import Reservoir
+    from dynrnn.models.unwrap import model_of
 
-    if "inputs" not in test:
-        return generate(model, n_steps, initial=test, transient=transient)
-    within = xr.DataArray(np.arange(test.sizes["time"]), dims="time") < test["n_time"]
-    padded = test["inputs"].where(within, 0.0)  # the run goes on to the longest trial's end, and is cut to each trial's own
-    return generate(model, n_steps, initial=test, transient=transient, inputs=padded)
+    if "inputs" in test:
+        within = xr.DataArray(np.arange(test.sizes["time"]), dims="time") < test["n_time"]
+        padded = test["inputs"].where(within, 0.0)  # the run goes on to the longest trial's end, and is cut to each trial's own
+        return generate(model, n_steps, initial=test, transient=transient, inputs=padded)
+    initial: Any = test
+    if isinstance(bare := model_of(model), Reservoir):
+        ends = np.minimum(test["n_time"].values - 1, WARMED)
+        initial = xr.DataArray(states_along(bare, test, np.stack([np.arange(len(ends)), ends], 1)), dims=("fit", "trial", "latent"))
+    return generate(model, n_steps, initial=initial, transient=transient)
 
 
 def _forecast(model: Any, test: xr.Dataset, starts: np.ndarray, n_steps: int) -> np.ndarray:

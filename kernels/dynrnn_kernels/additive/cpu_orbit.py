@@ -17,11 +17,16 @@ DENSE, CENTRING = W2_KINDS.index("dense"), W2_KINDS.index("centring")
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def follow(phi, w2, a, W1, h1, A, columns, shift, h2, z, n_steps):
-    """z [M] becomes the state n_steps later. columns [M, H] is W2 transposed, shift [H] = D u, h1 [M] has C u in it; A [0, 0] where there is none."""
+def follow(phi, w2, a, W1, h1, A, columns, shift, h2, z, n_steps, path):
+    """z [M] becomes the state n_steps later. columns [M, H] is W2 transposed, shift [H] = D u, h1 [M] has C u in it; A [0, 0] where there is none.
+
+    path [n_steps, M]: the states on the way, from the first on; [0, M] where nobody wants them.
+    """
     M, H = W1.shape
     v, after = np.empty(H, z.dtype), np.empty(M, z.dtype)
-    for _ in range(n_steps):
+    for t in range(n_steps):
+        if path.shape[0] > 0:
+            path[t] = z
         for h in range(H):
             v[h] = shift[h]
         if w2 == DENSE:
@@ -60,16 +65,16 @@ def follow(phi, w2, a, W1, h1, A, columns, shift, h2, z, n_steps):
 
 
 @njit(cache=True, nogil=True)
-def follow_of_thread(thread, n_threads, phi, w2, a, W1, h1, A, columns, shift, h2, z, n_steps):
-    """Every n_threads-th orbit; arrays have the fit axis in front, z [F, B, M]."""
+def follow_of_thread(thread, n_threads, phi, w2, a, W1, h1, A, columns, shift, h2, z, n_steps, path):
+    """Every n_threads-th orbit; arrays have the fit axis in front, z [F, B, M], path [F, B, n_steps or 0, M]."""
     B = z.shape[1]
     for item in range(thread, z.shape[0] * B, n_threads):
         f, b = item // B, item % B
-        follow(phi, w2, a[f], W1[f], h1[f], A[f], columns[f], shift[f], h2[f], z[f, b], n_steps)
+        follow(phi, w2, a[f], W1[f], h1[f], A[f], columns[f], shift[f], h2[f], z[f, b], n_steps, path[f, b])
 
 
-def orbits(phi, w2, arrays, n_steps):
-    """All orbits on threads. ``arrays``: a, W1, h1, A, columns, shift, h2 and z, which is changed in place; C-contiguous and of one dtype. The bits of
-    an orbit depend on its own numbers alone."""
+def orbits(phi, w2, arrays, n_steps, path):
+    """All orbits on threads. ``arrays``: a, W1, h1, A, columns, shift, h2 and z, which is changed in place; C-contiguous and of one dtype, as is ``path``.
+    The bits of an orbit depend on its own numbers alone."""
     z = arrays[-1]
-    in_threads(follow_of_thread, z.shape[0] * z.shape[1], PHI_KINDS.index(phi), W2_KINDS.index(w2), *arrays, n_steps)
+    in_threads(follow_of_thread, z.shape[0] * z.shape[1], PHI_KINDS.index(phi), W2_KINDS.index(w2), *arrays, n_steps, path)

@@ -23,9 +23,18 @@ def suits(map: AdditiveMap, n_orbits: int) -> bool:
 
 def later(map: AdditiveMap, z: Tensor, n_steps: int, u: Tensor | None = None) -> Tensor:
     """States ``n_steps`` after z [F, B, M], along the constant input u [K] (zero by default). One orbit a thread; O(F B n_steps M H)."""
+    return _followed(map, z, n_steps, u, False)[0]
+
+
+def orbit(map: AdditiveMap, z: Tensor, n_steps: int, u: Tensor | None = None) -> Tensor:
+    """The states [F, B, n_steps, M] of ``later`` on the way, from z on."""
+    return _followed(map, z, n_steps, u, True)[1]
+
+
+def _followed(map: AdditiveMap, z: Tensor, n_steps: int, u: Tensor | None, keep: bool) -> tuple[Tensor, Tensor]:
     if map.phi not in PLAIN or z.device.type != "cpu":
         raise KernelError(f"orbits are followed this way on a CPU with phi one of {PLAIN}, got {map.phi!r} on {z.device}; use forced_sequence")
-    F, _, M = z.shape
+    F, B, M = z.shape
     H, map = map.hidden_dim, map.to(z.dtype)
     nothing = z.new_zeros(map.input_dim) if u is None else u.to(z.dtype)
     shift = z.new_zeros(F, H) if map.D is None else map.D @ nothing
@@ -34,6 +43,7 @@ def later(map: AdditiveMap, z: Tensor, n_steps: int, u: Tensor | None = None) ->
     A = z.new_zeros(F, 0, 0) if map.A is None else dense(map.A)
     columns = z.new_zeros(F, M, 0) if map.W2 is None else dense(map.W2).mT
     out = z.detach().clone(memory_format=torch.contiguous_format)
+    path = z.new_empty(F, B, n_steps if keep else 0, M)
     tensors = map.diagonal(), dense(map.W1), h1, A, columns, shift, h2, out
-    cpu_orbit.orbits(map.phi, map.w2, [x.detach().contiguous().numpy() for x in tensors], n_steps)
-    return out
+    cpu_orbit.orbits(map.phi, map.w2, [x.detach().contiguous().numpy() for x in tensors], n_steps, path.numpy())
+    return out, path

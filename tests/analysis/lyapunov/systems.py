@@ -62,6 +62,9 @@ class Products:
     def advance(self, z: Tensor, n_steps: int, u: Tensor | None = None) -> Tensor:
         return z
 
+    def path(self, z: Tensor, n_steps: int) -> Tensor:
+        return z[:, :, None].expand(-1, -1, n_steps, -1)
+
     def carry(self, z: Tensor, Q: Tensor, n_steps: int, interval: Tensor, u, pair, distance, path: bool) -> Carried:
         rng = np.random.default_rng([self.seed, n_steps, int(1e6 * float(z.abs().sum())) % 2**31])
         log_r, widest = Q.new_zeros(Q.shape[:3]), Q.new_zeros(Q.shape[:2])

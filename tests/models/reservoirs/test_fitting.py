@@ -60,6 +60,17 @@ def test_no_seam(run, lorenz, tmp_path):
     np.testing.assert_array_equal(dr.generate(again, 201, initial=middle).latent, whole.latent[:, :, 99:])
 
 
+def test_evaluation_starts_from_a_driven_state(run, lorenz):
+    """It scores the run that goes on from the warm-up by each trial's first thousand samples, or by all of a shorter one."""
+    one, x = dr.select(run.model, fit=0), lorenz[1].observed.values[0]
+    test = dr.as_recording([x[:2_000], x[2_000:2_900]], dt=0.02).assign_coords(feature=lorenz[1].feature.values)
+    got = dr.evaluate(one, test)
+    start = dr.warmup(one, [test.observed.values[0, :1_001], test.observed.values[1, :900]])
+    want = dr.evaluate(one, test, generated=dr.generate(one, 2_000, initial=start, transient=got.attrs["transient"]))
+    for name in ("d_stsp", "d_hellinger"):
+        np.testing.assert_array_equal(got[name].values, want[name].values)
+
+
 def test_a_batch_is_its_singles(run, lorenz):
     x = lorenz[1].observed.values[0]
     trials = [x[:500], x[1_000:1_300], x[2_000:2_900]]

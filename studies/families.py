@@ -61,7 +61,7 @@ def families(N: int, affine: str) -> dict[str, tuple[Callable[..., Any], dict[st
         "AL-RNN": (lambda **o: dr.ALRNN(N, 20, 2, **o), sparse),
         "wave-RNN": (lambda **o: dr.WaveRNN(N, 32, 4, **o), gtf),
         "identity-RNN": (lambda **o: dr.IdentityRNN(N, 40, **o), gtf),
-        "LTC": (lambda **o: dr.LTC(N, 20, **o), gtf),
+        "LTC": (lambda **o: dr.LTC(N, 20, unfolds=2, **o), gtf | {"learning_rate": (1e-2, 1e-4), "sequence_length": 100}),
         "assembly": (lambda **o: dr.Assembly(N, areas=(10, 10, 10), **o), gtf),
         "ESN": (lambda **o: dr.ESN(N, 300, spectral_radius=0.4, input_scaling=0.5, bias_scaling=1.0, **o), {}),
         "deep ESN": (lambda **o: dr.DeepESN(N, 300, **o), {}),

@@ -16,6 +16,7 @@ from dynrnn_kernels.ltc import SOLVERS, LTCMap
 from dynrnn_kernels.ltc import jacobian as ltc_jacobian
 from dynrnn_kernels.ltc import step as ltc_step
 
+SLOWER = 4.0                                    # channels at the start of ``reconstruction``
 POSITIVE = ("cm", "gleak", "w", "w_in")         # stored so that softplus of them is what the equation has
 
 
@@ -31,18 +32,19 @@ class LTC(Model):
     Parameters
     ----------
     observed_dim, latent_dim, input_dim : channels N, units M, inputs K.
-    observation : ``affine`` (default), x = B z + b. States cannot leave ``bounds()``, at the start [-1, 1], and standardised data do: with ``identity``, where
-        the first units are the channels, the reversal potentials have to grow first. But forcing pulls all units of an affine model, and of the other the
-        channels alone.
-    unfolds : parts of a step, default 6. dt : time that a step takes, default 1, in the unit of cm / gleak (at the start 0.5 to 500).
+    observation : ``identity`` (default), the first units are the channels, or ``affine``, x = B z + b. Forcing pulls all units of an affine model towards the
+        data, after which it predicts noisy Lorenz-63 by a step as well as noise allows and collapses when it runs freely; of the other the channels alone.
+    unfolds : parts of a step, default 6. dt : time that a step takes, default .1, in the unit of cm / gleak (at the start 0.5 to 2,000).
     solver : ``semi-implicit`` (default; first order, bounded, compiled), or ``euler`` or ``rk4``, which are explicit, run in plain torch, and diverge where
         dt / unfolds is above some times the shortest time constant.
     wiring : who reaches whom, [M, M] of -1, 0 and 1, to row from column: the signs of E at the start, and no synapse where 0. By default all are connected,
         and a third inhibits.
+    init : ``ncps``, as there, is gleak U(.001, 1), vleak U(-.2, .2), cm U(.4, .6), w U(.001, 1), sigma U(3, 8), mu U(.3, .8), E -1 or 1, for steps of dt = 1.
+        ``reconstruction`` (default) is the same with four times the cm where units are channels: data that are sampled well move slowly, and the other
+        units should follow them.
 
-    All start as in ncps: gleak U(.001, 1), vleak U(-.2, .2), cm U(.4, .6), w U(.001, 1), sigma U(3, 8), mu U(.3, .8), E -1 or 1. Errors: ArgumentError. Cost of
-    a step O(unfolds M^2) exponentials a state, M^3 for its Jacobian. A long ``dt`` beside the time constants is integrated coarsely: halving the
-    parts' length halves the error.
+    States cannot leave ``bounds()``, at the start [-1, 1], before training has widened them. Errors: ArgumentError. Cost of a step O(unfolds M^2)
+    exponentials a state, M^3 for its Jacobian. A long ``dt`` beside the time constants is integrated coarsely: halving the parts' length halves the error.
 
     >>> model = LTC(3, 8, random_state=0)
     >>> low, high = model.bounds()
@@ -51,13 +53,13 @@ class LTC(Model):
     """
 
     family = "ltc"
-    initialisations = ("ncps",)
+    initialisations = ("reconstruction", "ncps")
     pulled_to: ClassVar[dict[str, float]] = {"vleak": 0.0, "E": 0.0}
     unit_rows: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
-        self, observed_dim: int, latent_dim: int, *, input_dim: int = 0, observation: str = "affine", decoder_bias: bool | None = None, unfolds: int = 6,
-        dt: float = 1.0, solver: str = "semi-implicit", wiring: Any = None, init: str | None = None, n_fits: int = 1, random_state: int | None = None,
+        self, observed_dim: int, latent_dim: int, *, input_dim: int = 0, observation: str = "identity", decoder_bias: bool | None = None, unfolds: int = 6,
+        dt: float = 0.1, solver: str = "semi-implicit", wiring: Any = None, init: str | None = None, n_fits: int = 1, random_state: int | None = None,
     ):
         bias = observation == "affine" if decoder_bias is None else decoder_bias
         super().__init__(
@@ -91,7 +93,10 @@ class LTC(Model):
             drawn = dict(w=raw(0.001, 1.0, M, n), sigma=rng.uniform(3, 8, (M, n)), mu=rng.uniform(0.3, 0.8, (M, n)), E=rng.choice([-1.0, 1.0, 1.0], (M, n)))
             return {name + end: value for name, value in drawn.items()}
 
-        values = dict(cm=raw(0.4, 0.6, M), gleak=raw(0.001, 1.0, M), vleak=rng.uniform(-0.2, 0.2, M)) | synapses(M, "")
+        cm = rng.uniform(0.4, 0.6, M)
+        if self.init == "reconstruction" and self.observation == "identity":
+            cm[: self.observed_dim] *= SLOWER
+        values = dict(cm=np.log(np.expm1(cm)), gleak=raw(0.001, 1.0, M), vleak=rng.uniform(-0.2, 0.2, M)) | synapses(M, "")
         if self.wiring is not None:
             values["E"] = np.where(self.wiring == 0, values["E"], self.wiring)
         return values | (synapses(K, "_in") | dict(input_w=np.ones(K), input_b=np.zeros(K)) if K else {})

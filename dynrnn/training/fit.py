@@ -20,6 +20,7 @@ from dynrnn.streams import check_random_state
 from dynrnn.training.checkpoints import Checkpoints
 from dynrnn.training.common import adopt_units, plain, store
 from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing, GeneralizedTeacherForcing, PerFit, per_fit
+from dynrnn.training.gradients import check_gradient
 from dynrnn.training.loop import Options, train
 from dynrnn.training.regularisation import Regularisation
 from dynrnn.training.reservoir import fit_reservoir
@@ -54,6 +55,7 @@ def fit(
     max_refused: int = 20,
     backend: str | None = None,
     precision: str = "ieee",
+    gradient: str = "bptt",
     n_threads: int | None = None,
     ridge: PerFit | tuple[float, ...] | None = None,
     washout: int | None = None,
@@ -84,6 +86,8 @@ def fit(
         runs on the CPU unless DYNRNN_BACKEND says otherwise.
     precision : of matrix products in ``triton``'s recurrence: ``ieee`` (float32), or on tensor cores ``tf32x3`` (close to it) or ``tf32`` (3 digits).
         It is kept like the backend; the others compute in full precision alone.
+    gradient : ``bptt``, or accumulated forwards: ``rtrl``, the same to rounding, or an approximation of it: see ``dynrnn.training.gradients``.
+        Not on ``triton``.
     n_threads : threads, at least 1; default all cores that there is work for. Results do not depend on it.
     ridge : for reservoirs: the penalty beside the sum of squares over all samples, 1e-6 by default; one per fit as an array; or a tuple of several, of which
         each fit takes the one whose free forecasts of 50 steps are best on ``validation``. All of them cost one factorisation.
@@ -136,6 +140,7 @@ def fit(
         raise ArgumentError(f"backend must be one of {TRAINING_BACKENDS} for training, got {chosen!r}.")
     if precision not in PRECISIONS or (precision != "ieee" and chosen != "triton"):
         raise ArgumentError(f"precision must be 'ieee', or one of {PRECISIONS} with backend='triton', got {precision!r} with backend={chosen!r}.")
+    check_gradient(gradient, model, chosen)
     if validate_every is not None:
         check_int("validate_every", validate_every, low=1)
     if n_threads is not None:
@@ -168,13 +173,13 @@ def fit(
         forcing=forcing, n_updates=n_updates, sequence_length=sequence_length, batch_size=batch_size, learning_rate=(start, end),
         noise=per_fit("noise", noise, F, low=0.0), regularisation=regularisation, gradient_clip=per_fit("gradient_clip", gradient_clip, F, low=0.0),
         max_refused=max_refused, validate_every=max(1, n_updates // 20) if validate_every is None else validate_every, progress=progress,
-        random_state=random_state, backend=chosen, precision=precision, n_threads=n_threads,
+        random_state=random_state, backend=chosen, precision=precision, gradient=gradient, n_threads=n_threads,
     )
     config: dict[str, Any] = {
         "model": model.family, "model_config": model.config(), "forcing": {"scheme": type(forcing).__name__, **plain(asdict(forcing))},
         "n_updates": n_updates, "sequence_length": sequence_length, "batch_size": batch_size, "learning_rate": plain([start, end]),
         "noise": plain(options.noise), "regularisation": plain(asdict(regularisation)), "gradient_clip": plain(options.gradient_clip),
-        "standardise": standardise, "keep": keep, "checkpoint_every": checkpoint_every, "backend": chosen, "precision": precision,
+        "standardise": standardise, "keep": keep, "checkpoint_every": checkpoint_every, "backend": chosen, "precision": precision, "gradient": gradient,
         "random_state": random_state, "recording": plain(dict(recording.attrs)),
     }
     folder = None if out is None else RunFolder.create(out, config)                 # an output folder in use is refused before any work

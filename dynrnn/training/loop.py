@@ -30,7 +30,7 @@ from dynrnn.training.status import Status
 from dynrnn.training.updates import DeviceUpdates, HostUpdates, Updates
 from dynrnn_kernels.additive.tile import ROWS
 from dynrnn_kernels.blas import one_blas_thread
-from dynrnn_kernels.update import AFFINE, IDENTITY, Problem, State, run_updates, run_updates_reference
+from dynrnn_kernels.update import AFFINE, IDENTITY, Problem, State, by_backpropagation, by_influence, run_updates, run_updates_reference
 from dynrnn_kernels.update.problem import BAD_STEP
 from dynrnn_kernels.update.reference import filled
 
@@ -57,6 +57,7 @@ class Options:
     random_state: int
     backend: str
     precision: str
+    gradient: str
     n_threads: int | None
 
 
@@ -178,15 +179,19 @@ class Validator:
 
 
 def updates_by(options: Options, model: Model, flat: FlatParameters, problem: Problem, state: State, sampler: Sampler) -> Updates:
-    """Whole updates in compiled code where the map is filled by index, else through torch's autograd."""
+    """Whole updates in compiled code where the map is filled by index, else, and for gradients accumulated forwards, through torch's autograd."""
     T = options.sequence_length
+    sequence = partial(by_backpropagation, backend=options.backend)
+    if options.gradient != "bptt":
+        sequence = partial(by_influence, algorithm=options.gradient, backend=options.backend)
+    by_torch = partial(run_updates_reference, sequence=sequence)
     if flat.layout is None:
-        return HostUpdates(partial(run_updates_reference, backend=options.backend), map_of_flat(model), problem, state, sampler, T)
+        return HostUpdates(by_torch, map_of_flat(model), problem, state, sampler, T)
+    if options.backend == "reference" or options.gradient != "bptt":
+        template = cast(AdditiveModel, model).additive_map()                        # what has a layout is one
+        return HostUpdates(by_torch, filled(template, problem), problem, state, sampler, T)
     if options.backend == "triton":
         return DeviceUpdates(flat.layout, problem, state, sampler, T, options.precision)
-    if options.backend == "reference":
-        template = cast(AdditiveModel, model).additive_map()                        # what has a layout is one
-        return HostUpdates(run_updates_reference, filled(template, problem), problem, state, sampler, T)
     return HostUpdates(run_updates, flat.layout, problem, state, sampler, T)
 
 

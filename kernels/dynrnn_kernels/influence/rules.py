@@ -6,13 +6,14 @@ derivative by the state is g [F, B, M]: by the map's numbers, and behind them by
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
 
 from dynrnn_kernels.additive import reference
 from dynrnn_kernels.additive.map import AdditiveMap
+from dynrnn_kernels.additive.structure import Structure
 from dynrnn_kernels.errors import KernelError
 from dynrnn_kernels.influence.algorithms import Algorithm
 from dynrnn_kernels.influence.terms import sizes_of
@@ -100,6 +101,12 @@ class UORO:
         return (g * self.s).sum(-1, keepdim=True) * self.t
 
 
+def has_factors(map: Map) -> bool:
+    """Whether what a step adds to the influence is one vector times one matrix for each of W1 and W2: what ``kronecker`` needs."""
+    plain = isinstance(map, AdditiveMap) and map.phi in ("relu", "tanh", "identity")
+    return plain and not any(isinstance(part, Structure) for part in map.parts().values())
+
+
 class Kronecker:
     """Kronecker-factored RTRL (Mujika et al. 2018, arXiv:1805.10842), for additive maps: S by W1 and by W2 each as one vector times a matrix.
 
@@ -108,12 +115,10 @@ class Kronecker:
     """
 
     def __init__(self, map: Map, B: int, rng: torch.Generator):
-        if not isinstance(map, AdditiveMap) or "basis" in map.phi or map.phi == "clipped":
-            raise KernelError("kronecker wants an additive map whose phi has no numbers but h2 (relu, tanh, identity): elsewhere a step adds no single product")
-        self.map, self.rng = map.written_out(), rng
-        self.names = sizes_of(map)
-        if sizes_of(self.map) != self.names:
-            raise KernelError("kronecker wants a map without structured matrices: give map.written_out()")
+        if not has_factors(map):
+            raise KernelError("kronecker wants an additive map without structured matrices whose phi is relu, tanh or identity")
+        self.map, self.rng, self.names = cast(AdditiveMap, map), rng, sizes_of(map)
+        map = self.map
         F, M, H, K = map.n_fits, map.latent_dim, map.hidden_dim, map.input_dim
         zeros = map.h1.new_zeros
         self.u = [zeros(F, B, H + 1 + K + M), zeros(F, B, M + 1 + K)]

@@ -39,7 +39,7 @@ class _Sequence(torch.autograd.Function):
         return None, first, None, None, None, *numbers
 
 
-def sequence(
+def forward_sequence(
     map: Map, z0: Tensor, target: Tensor, weight: Tensor | float, u: Tensor | None = None, *, algorithm: str | Algorithm = "rtrl", backend: str | None = None,
     rng: torch.Generator | None = None,
 ) -> Tensor:

@@ -18,7 +18,7 @@ def split(columns: Tensor, map: Map) -> dict[str, Tensor]:
     out, end = {}, 0
     for name, shape in sizes_of(map).items():
         start, end = end, end + shape.numel()
-        out[name] = columns[:, start:end].reshape(-1, *shape)
+        out[name] = columns[:, start:end].reshape(len(columns), *shape)
     return out
 
 
@@ -35,5 +35,5 @@ def terms(map: Map, z: Tensor, u: Tensor | None) -> tuple[Tensor, Tensor, Tensor
         after = step(map.with_tensors(copies), states, drive)
         rows = [torch.autograd.grad(after[:, 0, m].sum(), [states, *copies.values()], retain_graph=True, allow_unused=True) for m in range(M)]
     J = torch.stack([row[0].reshape(F * B, M) if row[0] is not None else states.new_zeros(F * B, M) for row in rows], 1)
-    flat = [torch.cat([(x.new_zeros(x.shape) if g is None else g).reshape(F * B, -1) for g, x in zip(row[1:], copies.values())], 1) for row in rows]
+    flat = [torch.cat([(torch.zeros_like(x) if g is None else g).flatten(1) for g, x in zip(row[1:], copies.values())], 1) for row in rows]
     return after.detach().reshape(F, B, M), J.reshape(F, B, M, M), torch.stack(flat, 1).reshape(F, B, M, -1)

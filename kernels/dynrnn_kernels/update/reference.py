@@ -12,11 +12,26 @@ from torch.optim.radam import radam
 
 from dynrnn_kernels.additive.layout import unpack
 from dynrnn_kernels.additive.map import AdditiveMap
+from dynrnn_kernels.influence import forward_sequence
 from dynrnn_kernels.radam import BETA1, BETA2, EPSILON
 from dynrnn_kernels.recurrences import Map, recurrence_of
 from dynrnn_kernels.update.problem import AFFINE, BAD_GRADIENT, BAD_STEP, Draws, Problem, State
 
 MapOf = Callable[[int, Tensor], Map]     # (fit, its parameters theta [P]) -> its map, differentiable
+Sequence = Callable[[Map, Tensor, Tensor, Tensor, Tensor | None, np.ndarray], Tensor]   # a forced sequence of these windows, differentiable
+
+
+def by_backpropagation(map: Map, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor | None, windows: np.ndarray, backend: str = "reference") -> Tensor:
+    """The recurrence's own forced sequence."""
+    return recurrence_of(map).forced_sequence(map, z0, target, weight, u, backend=backend)
+
+
+def by_influence(
+    map: Map, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor | None, windows: np.ndarray, algorithm: str = "rtrl", backend: str = "reference"
+) -> Tensor:
+    """The same with its gradient accumulated forwards. Algorithms that draw do so by the windows, themselves a function of random state, fit and update."""
+    rng = torch.Generator().manual_seed(int(np.random.SeedSequence(windows.ravel().tolist()).generate_state(1)[0]))
+    return forward_sequence(map, z0, target, weight, u, algorithm=algorithm, backend=backend, rng=rng)
 
 
 def filled(template: AdditiveMap, problem: Problem) -> MapOf:
@@ -30,7 +45,8 @@ def filled(template: AdditiveMap, problem: Problem) -> MapOf:
 
 
 def window_loss(
-    map_of: MapOf, problem: Problem, f: int, theta: Tensor, windows: np.ndarray, noise: np.ndarray | None, alpha: float, T: int, backend: str = "reference"
+    map_of: MapOf, problem: Problem, f: int, theta: Tensor, windows: np.ndarray, noise: np.ndarray | None, alpha: float, T: int,
+    sequence: Sequence = by_backpropagation,
 ) -> Tensor:
     """Mean squared error of fit ``f``'s forced predictions over what was seen, plus regularisers; theta [P]."""
     span = windows[:, 1, None] + np.arange(T + 1)
@@ -45,7 +61,7 @@ def window_loss(
     inputs = u[None] if map.input_dim else None
 
     def forced(z0: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-        return recurrence_of(map).forced_sequence(map, z0[None], target[None], weight[None], inputs, backend=backend)[0]
+        return sequence(map, z0[None], target[None], weight[None], inputs, windows)[0]
 
     first = torch.where(seen[:, 0], x[:, 0], mean)
     pull = alpha * torch.as_tensor(problem.gate[f])[None, :, None] * torch.as_tensor(problem.unit)     # [1, T, M]
@@ -82,18 +98,18 @@ def window_loss(
 
 
 def run_updates_reference(
-    map_of: MapOf, problem: Problem, state: State, draws: Draws, T: int, loss: np.ndarray, norm: np.ndarray, backend: str = "reference"
+    map_of: MapOf, problem: Problem, state: State, draws: Draws, T: int, loss: np.ndarray, norm: np.ndarray, sequence: Sequence = by_backpropagation
 ) -> None:
     """What ``run_updates`` does, for the maps that ``map_of`` makes; fit by fit, so that none depends on another."""
     for i in range(len(draws.windows)):
         for f in range(len(state.theta)):
-            loss[i, f], norm[i, f] = _one(map_of, problem, state, draws, T, i, f, backend) if state.active[f] else (np.nan, np.nan)
+            loss[i, f], norm[i, f] = _one(map_of, problem, state, draws, T, i, f, sequence) if state.active[f] else (np.nan, np.nan)
 
 
-def _one(map_of: MapOf, problem: Problem, state: State, draws: Draws, T: int, i: int, f: int, backend: str) -> tuple[float, float]:
+def _one(map_of: MapOf, problem: Problem, state: State, draws: Draws, T: int, i: int, f: int, sequence: Sequence) -> tuple[float, float]:
     theta = torch.as_tensor(state.theta[f].copy()).requires_grad_()
     noise = draws.noise[i, f] if len(draws.noise) else None
-    value = window_loss(map_of, problem, f, theta, draws.windows[i, f], noise, float(draws.alpha[i, f]), T, backend)
+    value = window_loss(map_of, problem, f, theta, draws.windows[i, f], noise, float(draws.alpha[i, f]), T, sequence)
     (grad,) = torch.autograd.grad(value, theta)
     grad = grad * torch.as_tensor(problem.trainable)
     size = float(grad.double().norm())

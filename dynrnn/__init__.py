@@ -38,6 +38,7 @@ _PUBLIC = {
     "warmup": "dynrnn.models",
     "save": "dynrnn.models.storage",
     "load": "dynrnn.models.storage",
+    "OnlineLearner": "dynrnn.online",
     "AdaptiveTeacherForcing": "dynrnn.training",
     "FreeRunning": "dynrnn.training",
     "GeneralizedTeacherForcing": "dynrnn.training",
@@ -126,6 +127,7 @@ if TYPE_CHECKING:
         warmup,
     )
     from dynrnn.models.storage import load, save
+    from dynrnn.online import OnlineLearner
     from dynrnn.reporting import report
     from dynrnn.results import read_results
     from dynrnn.training import (

@@ -11,7 +11,7 @@ import numpy as np
 
 from dynrnn.errors import ArgumentError
 
-PURPOSES = {"parameters": 1, "windows": 2, "noise": 3, "initial state": 4, "device": 5, "inputs": 6}
+PURPOSES = {"parameters": 1, "windows": 2, "noise": 3, "initial state": 4, "device": 5, "inputs": 6, "gradient": 7}
 
 
 def check_random_state(random_state: object) -> int:

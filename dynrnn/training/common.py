@@ -26,6 +26,11 @@ def adopt_units(model: Model, recording: xr.Dataset, standardise: bool) -> None:
     else:
         model.data_mean.zero_()
         model.data_scale.fill_(1.0)
+    adopt_names(model, recording)
+
+
+def adopt_names(model: Model, recording: xr.Dataset) -> None:
+    """The recording's names of channels, sampling step and unit of time go into the model."""
     dim = str(recording.observed.dims[-1])
     names = recording[dim].values.tolist() if dim in recording.coords else list(range(model.observed_dim))
     model.recording_info = {"dim": dim, "names": names, "dt": float(recording.attrs.get("dt", 1.0)), "units": str(recording.attrs.get("units", ""))}

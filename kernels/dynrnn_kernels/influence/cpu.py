@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from dynrnn_kernels.influence.cpu_step import influence_step
+from dynrnn_kernels.influence.cpu_step import influence_step, turned
 from dynrnn_kernels.threads import in_threads
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def window(lay, flat, z0, z, target, weight, u, gout, how, reset, grad):
     """One sequence: grad [size + M] becomes the derivative by the map's numbers and by z0 of sum(gout z).
 
@@ -17,7 +17,7 @@ def window(lay, flat, z0, z, target, weight, u, gout, how, reset, grad):
     """
     M, T, size = lay.M, z.shape[0], lay.size
     Q = size + M
-    S, spare, J, scratch = np.zeros((M, Q)), np.empty((M, Q)), np.empty((M, M)), np.empty((4, lay.H))
+    S, spare, J, scratch = np.zeros((M, Q)), np.empty((M, Q)), np.empty((M, M)), np.empty((5, lay.H))
     now, kept, after = np.empty(M), np.empty(M), np.empty(M)
     grad[:] = 0
     for m in range(M):
@@ -39,7 +39,7 @@ def window(lay, flat, z0, z, target, weight, u, gout, how, reset, grad):
                     grad[q] += g * S[m, q]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def windows_of_thread(thread, n_threads, lay, flats, z0, z, target, weight, u, gout, how, reset, grads):
     """Every n_threads-th sequence; arrays have the axes fit and sequence in front."""
     B = z0.shape[1]
@@ -51,6 +51,8 @@ def windows_of_thread(thread, n_threads, lay, flats, z0, z, target, weight, u, g
 def gradients(lay, flats, z0, z, target, weight, u, gout, how, reset):
     """Of all sequences, [F, B, size + M]; float64, C-contiguous."""
     F, B, M = z0.shape
-    grads = np.empty((F, B, lay.size + M))
-    in_threads(windows_of_thread, F * B, lay, flats, z0, z, target, weight, u, gout, how, reset, grads)
-    return grads
+    order, grads = turned(lay), np.empty((F, B, lay.size + M))
+    in_threads(windows_of_thread, F * B, lay, np.ascontiguousarray(flats[:, order]), z0, z, target, weight, u, gout, how, reset, grads)
+    out = grads.copy()
+    out[:, :, order] = grads[:, :, : lay.size]
+    return out

@@ -89,7 +89,7 @@ def _by_rule(
         now = before + weight[:, :, t] * (unread[:, :, t] - before)
         drive = None if u is None else u[:, :, t].expand(F, B, -1)
         _, J, E = terms(map, now, drive)
-        rule.advance(J * kept[:, :, None], E, now, kept, drive)
+        rule.advance(map, J * kept[:, :, None], E, now, kept, drive)
         here = rule.gradient(gout[:, :, t])
         total = here if total is None else total + here
     if total is None:

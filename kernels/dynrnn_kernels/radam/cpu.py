@@ -10,7 +10,7 @@ from numba import njit
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def radam_step(theta, grad, first, second, count, learning_rate, fresh):
     """Apply one step in place if all that it would write is finite; say whether it did.
 
@@ -29,14 +29,20 @@ def radam_step(theta, grad, first, second, count, learning_rate, fresh):
         scale *= math.sqrt((rho - 4.0) * (rho - 2.0) * rho_inf / ((rho_inf - 4.0) * (rho_inf - 2.0) * rho)) * math.sqrt(bias2)
     size, epsilon = kind(scale), kind(EPSILON)
     new_theta, new_first, new_second = fresh[0], fresh[1], fresh[2]
-    finite = True
-    for i in range(theta.shape[0]):
+    for i in range(theta.shape[0]):                                             # without a condition, so that it is done in vectors
         m = b1 * first[i] + c1 * grad[i]
         v = b2 * second[i] + c2 * grad[i] * grad[i]
-        move = size * m / (np.sqrt(v) + epsilon) if rectified else size * m
-        p = theta[i] - move
-        new_theta[i], new_first[i], new_second[i] = p, m, v
-        finite = finite and np.isfinite(p) and np.isfinite(m) and np.isfinite(v)
+        new_first[i], new_second[i] = m, v
+    if rectified:
+        for i in range(theta.shape[0]):
+            new_theta[i] = theta[i] - size * new_first[i] / (np.sqrt(new_second[i]) + epsilon)
+    else:
+        for i in range(theta.shape[0]):
+            new_theta[i] = theta[i] - size * new_first[i]
+    bad = 0
+    for i in range(theta.shape[0]):
+        bad += 0 if np.isfinite(new_theta[i]) and np.isfinite(new_first[i]) and np.isfinite(new_second[i]) else 1
+    finite = bad == 0
     if finite:
         theta[:], first[:], second[:] = new_theta, new_first, new_second
     return finite

@@ -66,7 +66,7 @@ def families(N: int, affine: str) -> dict[str, tuple[Callable[..., Any], dict[st
         "ESN": (lambda **o: dr.ESN(N, 300, spectral_radius=0.4, input_scaling=0.5, bias_scaling=1.0, **o), {}),
         "deep ESN": (lambda **o: dr.DeepESN(N, 300, **o), {}),
         "ES2N": (lambda **o: dr.ResidualESN(N, 300, beta=0.5, input_scaling=0.5, bias_scaling=1.0, **o), {}),
-        "residual memory network": (lambda **o: dr.ResidualMemoryNetwork(N, 300, **o), {}),
+        "residual memory network": (lambda **o: dr.ResidualMemoryNetwork(N, 200, 100, **o), {}),
         "Euler state network": (lambda **o: dr.EulerStateNetwork(N, 300, epsilon=0.1, gamma=0.1, recurrent_scaling=0.1, bias_scaling=1.0, **o), {}),
         "next-generation": (lambda **o: dr.NextGenerationReservoir(N, **o), {}),
     }

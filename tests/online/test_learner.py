@@ -143,7 +143,7 @@ ROUND = np.stack([np.sin(PHASE), np.cos(PHASE), np.sin(2 * PHASE)], 1)
 def test_it_learns_and_the_model_runs_on():
     one = learner(learning_rate=5e-3, update_every=4)
     loss = one.learn(ROUND).loss.values[0]
-    assert np.nanmean(loss[-500:]) < 0.1 * np.nanmean(loss[101:300])
+    assert np.nanmean(loss[-500:]) < 0.2 * np.nanmean(loss[101:300])
     orbit = dr.generate(one.model, 50, initial=one.state)
     np.testing.assert_allclose(orbit.observed.values[0, 0, 0], ROUND[-1], atol=0.3)
     assert int(one.counts.sel(what="taken")[0]) == (len(ROUND) - 101) // 4

@@ -29,11 +29,13 @@ class DriftMonitor:
     def __call__(self, loss: np.ndarray) -> None:
         """Losses [F, T] of the next samples; NaN where there was none."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            typical = np.log(np.median(loss, axis=0) + 1e-300)
-        for value in typical:
-            self.samples += 1
-            if np.isfinite(value):
-                self.sum, self.n = self.sum + float(value), self.n + 1
+            typical = np.log((loss[0] if len(loss) == 1 else np.median(loss, axis=0)) + 1e-300)
+        done = 0
+        while done < len(typical):
+            here = typical[done : done + self.window - self.samples % self.window]
+            there = here[np.isfinite(here)]
+            self.sum = float(np.cumsum(np.concatenate([[self.sum], there]))[-1])                 # one by one, so that blocks of any size give the same
+            self.n, self.samples, done = self.n + len(there), self.samples + len(here), done + len(here)
             if self.samples % self.window == 0:
                 self._close()
 

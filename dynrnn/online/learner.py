@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterable
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from dynrnn.data import as_recording
-from dynrnn.errors import ArgumentError, FileFormatError, check_int, unknown_name
+from dynrnn.errors import ArgumentError, FileFormatError, RecordingError, check_int, unknown_name
 from dynrnn.models.base import Model
 from dynrnn.models.generation import check_fits, observed_axis
 from dynrnn.models.registry import MODELS
@@ -248,16 +249,7 @@ class OnlineLearner:
 
     def _take(self, block: Block, progress: bool = False) -> tuple[np.ndarray, np.ndarray]:
         model, T = self._model, len(block.x)
-        before = copy.deepcopy(self._warmup)
-        used = 0 if self._warmup.over else self._warmup.take(block.x)
-        if used and self._warmup.over:
-            try:
-                scale = self._warmup.scale()
-            except Exception:
-                self._warmup = before
-                raise
-            model.data_mean.copy_(torch.as_tensor(self._warmup.mean).expand_as(model.data_mean))
-            model.data_scale.copy_(torch.as_tensor(scale).expand_as(model.data_scale))
+        used = 0 if self._warmup.over else self._warm(block.x)
         self._clock.last = block.last
         for what, n in block.found.items():
             if n:
@@ -267,7 +259,7 @@ class OnlineLearner:
         prediction, loss = np.full((model.n_fits, T, model.observed_dim), np.nan), np.full((model.n_fits, T), np.nan)
         mean, scale = model.data_mean.numpy(), model.data_scale.numpy()
         x = (block.x[used:] - mean[0]) / scale[0]
-        with tqdm(total=len(x), unit="sample", disable=not progress) as bar:
+        with tqdm(total=len(x), unit="sample") if progress else nullcontext() as bar:
             done = 0
             while done < len(x):
                 n = min(AT_ONCE, len(x) - done, self._strength.until(learned + done))
@@ -280,9 +272,24 @@ class OnlineLearner:
                 )
                 self._strength.saw(x[here])
                 done += n
-                bar.update(n)
+                if bar is not None:
+                    bar.update(n)
         self._monitor(loss[:, used:])
         return prediction * scale[:, None] + mean[:, None], loss
+
+    def _warm(self, x: np.ndarray) -> int:
+        """How many samples of x the warm-up takes; with its last the model gets its units. Nothing has changed if they cannot be had."""
+        before, model = copy.deepcopy(self._warmup), self._model
+        used = self._warmup.take(x)
+        if self._warmup.over:
+            try:
+                scale = self._warmup.scale()
+            except RecordingError:
+                self._warmup = before
+                raise
+            model.data_mean.copy_(torch.as_tensor(self._warmup.mean).expand_as(model.data_mean))
+            model.data_scale.copy_(torch.as_tensor(scale).expand_as(model.data_scale))
+        return used
 
     def _rate(self, number: np.ndarray) -> np.ndarray:
         start, end = self._rates

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class Block:
     found: dict[str, int] = field(default_factory=dict)
 
 
-def checked(x: object, u: object, time: object, n_channels: int, n_inputs: int, clock: Clock, on_bad: str, first: int) -> Block:
+def checked(x: Any, u: Any, time: Any, n_channels: int, n_inputs: int, clock: Clock, on_bad: str, first: int) -> Block:
     """The block, with bad samples as missing ones (or left out, if their time goes backwards) where ``on_bad`` is ``skip``; ``first``: number of the first."""
     values, found = _matrix(x, n_channels, "channels", on_bad, first)
     T = len(values)
@@ -57,7 +58,7 @@ def checked(x: object, u: object, time: object, n_channels: int, n_inputs: int, 
     return _timed(values, drive, np.atleast_1d(np.asarray(time, dtype=np.float64)), clock, on_bad, first, found)
 
 
-def _matrix(x: object, n: int, what: str, on_bad: str, first: int) -> tuple[np.ndarray, dict[str, int]]:
+def _matrix(x: Any, n: int, what: str, on_bad: str, first: int) -> tuple[np.ndarray, dict[str, int]]:
     try:
         values = np.array(x, dtype=np.float64)
     except (TypeError, ValueError):
@@ -70,7 +71,7 @@ def _matrix(x: object, n: int, what: str, on_bad: str, first: int) -> tuple[np.n
     raise RecordingError(f"sample {first} has the shape {np.shape(x)}, but the model observes {n} {what}: samples are ({n},), blocks (time, {n}).")
 
 
-def _inputs(u: object, T: int, n: int, first: int) -> np.ndarray:
+def _inputs(u: Any, T: int, n: int, first: int) -> np.ndarray:
     drive = np.array(u, dtype=np.float64)
     drive = drive[None] if drive.ndim == 1 else drive
     if drive.shape != (T, n):

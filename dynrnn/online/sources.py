@@ -58,8 +58,8 @@ def rows_of_file(
 def rows_of_socket(port: int, host: str = "127.0.0.1", *, delimiter: str = ",", timeout: float | None = None) -> Iterator[np.ndarray]:
     """Rows of numbers (N,) from a connection to a port of this machine, where somebody sends lines as in ``rows_of_file``, until he closes it.
 
-    It listens nowhere, and connects to loopback addresses alone: for another machine, forward the port (``ssh -L``). ``timeout``: seconds without anything after
-    which RecordingError is raised, never by default.
+    It listens nowhere, and connects to loopback addresses alone: for another machine, forward the port (``ssh -L``). ``timeout``: seconds without anything
+    after which RecordingError is raised, never by default.
     """
     check_int("port", port, low=1, high=65_535)
     try:

@@ -35,7 +35,8 @@ def forcing_from(config: dict[str, Any]) -> Forcing:
     scheme = SCHEMES.get(given.pop("scheme", ""))
     if scheme is None:
         raise FileFormatError(f"no forcing scheme {config.get('scheme')!r} is known; there are {', '.join(SCHEMES)}.")
-    return scheme(**{name: (value["start"], value["end"]) if isinstance(value, dict) else value for name, value in given.items()})
+    values: dict[str, Any] = {name: (value["start"], value["end"]) if isinstance(value, dict) else value for name, value in given.items()}
+    return scheme(**values)
 
 
 class Strength:

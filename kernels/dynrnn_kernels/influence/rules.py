@@ -137,8 +137,9 @@ class UORO(Carried):
 
 def has_factors(map: Map) -> bool:
     """Whether what a step adds to the influence is one vector times one matrix for each of W1 and W2: what ``kronecker`` needs."""
-    plain = isinstance(map, AdditiveMap) and map.phi in ("relu", "tanh", "identity")
-    return plain and not any(isinstance(part, Structure) for part in map.parts().values())
+    if not isinstance(map, AdditiveMap) or map.phi not in ("relu", "tanh", "identity"):
+        return False
+    return not any(isinstance(part, Structure) for part in map.parts().values())
 
 
 class Kronecker(Carried):

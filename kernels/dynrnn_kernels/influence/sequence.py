@@ -35,7 +35,8 @@ class _Sequence(torch.autograd.Function):
         if any(ctx.needs_input_grad[2:5]):
             raise KernelError("a gradient that is accumulated forwards has no part by target, weight or u: detach them, or use forced_sequence")
         fast = isinstance(ctx.map, AdditiveMap) and ctx.algorithm.compiled and ctx.backend != "reference"
-        numbers, first = (_by_kernel if fast else _by_rule)(ctx.map, ctx.algorithm, ctx.rng, *ctx.saved_tensors, gout)
+        z0, z, target, weight, u = ctx.saved_tensors
+        numbers, first = (_by_kernel if fast else _by_rule)(ctx.map, ctx.algorithm, ctx.rng, z0, z, target, weight, u, gout)
         return None, first, None, None, None, *numbers
 
 
@@ -68,12 +69,13 @@ def _by_kernel(
     double = lambda x: x.detach().double().contiguous().numpy()  # noqa: E731
     drive = z.new_zeros(*z.shape[:3], 0) if u is None else u.expand(*z.shape[:3], -1)
     unread = torch.where(weight == 0, torch.zeros_like(target), target)         # a missing target may be NaN
-    arrays = [double(x) for x in (z0, z, unread, weight.expand_as(target), drive, gout)]
+    start, states, targets, weights, inputs, back = (double(x) for x in (z0, z, unread, weight.expand_as(target), drive, gout))
     with one_blas_thread():
-        grads = torch.from_numpy(cpu.gradients(layout_of(written), double(flat), *arrays, PARTS[algorithm.name], algorithm.n))
+        found = cpu.gradients(layout_of(written), double(flat), start, states, targets, weights, inputs, back, PARTS[algorithm.name], algorithm.n)
+    grads = torch.from_numpy(found)
     size = flat.shape[1]
-    back = torch.autograd.grad(flat, list(leaves.values()), grads[..., :size].sum(1))
-    return [g.to(map.tensors()[name].dtype) for name, g in zip(names, back)], grads[..., size:].to(z0.dtype)
+    pulled = torch.autograd.grad(flat, list(leaves.values()), grads[..., :size].sum(1))
+    return [g.to(map.tensors()[name].dtype) for name, g in zip(names, pulled)], grads[..., size:].to(z0.dtype)
 
 
 def _by_rule(

@@ -1,4 +1,4 @@
-"""The command line: ``dynrnn fit | analyze | report | datasets``, thin over the library."""
+"""The command line: ``dynrnn fit | learn | analyze | report | datasets``, thin over the library."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OF_DESCENT = (
     "latent_dim", "hidden_dim", "n_relu", "n_bases", "clipped", "mean_centred", "positions", "ring_channels", "kernel_size", "velocity", "activation",
     "observation", "init", "average", "forcing", "alpha", "alpha_end", "interval", "norm",
     "updates", "sequence_length", "batch_size", "learning_rate", "training_noise", "latent_regularisation", "observation_regularisation",
-    "gradient_clip", "keep", "checkpoint_every",
+    "gradient", "gradient_clip", "keep", "checkpoint_every",
 )
 
 
@@ -117,6 +117,8 @@ class Fit:
     """Noise added to windows while training, in standard deviations."""
     latent_regularisation: float = 0.0
     observation_regularisation: float = 0.0
+    gradient: str = "bptt"
+    """bptt, or accumulated forwards: rtrl (equal), truncated-<n>, snap-<n>, diagonal, e-prop, rflo, uoro, kronecker."""
     gradient_clip: float | None = None
     standardise: bool = True
     keep: Literal["last", "best"] = "last"
@@ -192,7 +194,7 @@ class Fit:
             model, training, forcing=forcing, n_updates=self.updates, sequence_length=self.sequence_length,
             batch_size=self.batch_size, learning_rate=self.learning_rate, validation=validation, out=self.out, progress=self.progress,
             random_state=self.random_state, noise=self.training_noise, standardise=self.standardise, keep=self.keep,
-            checkpoint_every=self.checkpoint_every, gradient_clip=float("inf") if self.gradient_clip is None else self.gradient_clip,
+            checkpoint_every=self.checkpoint_every, gradient=self.gradient, gradient_clip=float("inf") if self.gradient_clip is None else self.gradient_clip,
             regularisation=dr.Regularisation(latent=self.latent_regularisation, observation=self.observation_regularisation),
         )
 
@@ -289,6 +291,64 @@ def judge(model: Any, test: Any, reference: Any, training: Any, preset: Any) -> 
 
 
 @dataclass
+class Learn:
+    """Learn a shallow PLRNN from a stream, line by line, and keep the learner in a folder, from where it goes on."""
+
+    source: tyro.conf.Positional[str]
+    """A text file with a sample a line, or localhost:PORT, where a program of this machine sends such lines."""
+    out: Path
+    """Folder of the learner. If it is there, the learner in it goes on, and the options of its making are not looked at."""
+    follow: bool = False
+    """Wait at the end of the file for what is still to be written, until Ctrl-C."""
+    hidden_dim: int = 50
+    fits: int = 1
+    gradient: str = "rtrl"
+    alpha: float = 0.15
+    """Strength of generalised teacher forcing."""
+    learning_rate: float = 1e-3
+    update_every: int = 1
+    warmup: int = 1_000
+    """Samples that only give each channel's mean and standard deviation."""
+    on_bad: Literal["raise", "skip"] = "raise"
+    delimiter: str = ","
+    block: int = 1
+    """Samples that are gathered before they are learned."""
+    checkpoint_every: int = 100_000
+    random_state: int = 0
+    progress: bool = True
+
+    def run(self) -> None:
+        from itertools import chain
+
+        import dynrnn as dr
+        from dynrnn.online import rows_of_file, rows_of_socket
+
+        host, _, port = self.source.rpartition(":")
+        if host and port.isdigit():
+            rows = rows_of_socket(int(port), host, delimiter=self.delimiter)
+        else:
+            rows = rows_of_file(self.source, delimiter=self.delimiter, follow=self.follow)
+        if self.out.exists():
+            learner = dr.OnlineLearner.load(self.out)
+        else:
+            first = next(rows, None)
+            if first is None:
+                raise dr.RecordingError(f"{self.source} holds no sample. Give a file with one a line, numbers separated by {self.delimiter!r}.")
+            model = dr.ShallowPLRNN(len(first), len(first), self.hidden_dim, n_fits=self.fits, random_state=self.random_state)
+            learner = dr.OnlineLearner(
+                model, self.gradient, dr.GeneralizedTeacherForcing(self.alpha), self.learning_rate, update_every=self.update_every, warmup=self.warmup,
+                on_bad=self.on_bad, random_state=self.random_state,
+            )
+            rows = chain([first], rows)
+        try:
+            learner.follow(rows, block=self.block, checkpoint=self.out, checkpoint_every=self.checkpoint_every, progress=self.progress)
+        except KeyboardInterrupt:
+            print("stopped")
+        print(f"{learner.n_samples:,} samples in {self.out}; steps {learner.counts.sum('fit').values.tolist()} (taken, refused, restarted); "
+              f"bad samples {learner.skipped or 'none'}; drift found at {learner.drift or 'no'} sample")
+
+
+@dataclass
 class Report:
     """Write report.html of a run's folder."""
 
@@ -331,6 +391,7 @@ class Datasets:
 
 Command = (
     Annotated[Fit, tyro.conf.subcommand("fit")]
+    | Annotated[Learn, tyro.conf.subcommand("learn")]
     | Annotated[Analyze, tyro.conf.subcommand("analyze")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Datasets, tyro.conf.subcommand("datasets")]

@@ -73,3 +73,18 @@ def test_datasets_are_listed(capsys):
     printed = capsys.readouterr().out
     assert "lorenz63" in printed
     assert "nitime-fmri" in printed
+
+
+def test_learning_from_a_file_goes_on_where_it_stopped(tmp_path, capsys):
+    t = 0.1 * np.arange(400)
+    rows = [f"{np.sin(a)},{np.cos(a)}" for a in t]
+    (tmp_path / "stream.csv").write_text("\n".join(["x,y", *rows[:200]]) + "\n")
+    arguments = ["learn", str(tmp_path / "stream.csv"), "--out", str(tmp_path / "learner"), "--hidden-dim", "6", "--warmup", "50", "--no-progress"]
+    main(arguments)
+    assert "200 samples" in capsys.readouterr().out
+    (tmp_path / "stream.csv").write_text("\n".join(rows[200:]))
+    main([*arguments, "--block", "7"])
+    assert "400 samples" in capsys.readouterr().out
+    whole = dr.OnlineLearner(dr.ShallowPLRNN(2, 2, 6, random_state=0), warmup=50, random_state=0)
+    whole.learn(np.stack([np.sin(t), np.cos(t)], 1))
+    np.testing.assert_array_equal(dr.OnlineLearner.load(tmp_path / "learner").state.values, whole.state.values)

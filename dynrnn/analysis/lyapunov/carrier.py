@@ -63,6 +63,17 @@ class Subject:
         return np.where(self.usable, ANALYSED, NOT_FINITE).astype(object)
 
 
+def derivative_along(function: Callable[[Tensor], Tensor], x: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+    """(function(x), J q) of a function of each state by itself: the derivative of w'J q by w, both in reverse mode, whose formulas torch has for everything."""
+    with torch.enable_grad():
+        leaf = x.clone().requires_grad_()
+        out = function(leaf)
+        weight = torch.zeros_like(out, requires_grad=True)
+        (pulled,) = torch.autograd.grad(out, leaf, weight, create_graph=True)
+        (moved,) = torch.autograd.grad(pulled, weight, q)
+    return out.detach(), moved
+
+
 @dataclass(frozen=True)
 class Mapped:
     """Fits of a map of the kernels; ``constant`` [K] is the input where none is given. Tangents of an additive map are compiled, others multiply by J."""
@@ -124,7 +135,12 @@ class Mapped:
             return None if inputs is None else inputs[:, :, t].expand(*z.shape[:2], -1)
 
         def both(z: Tensor, Q: Tensor, t: int) -> tuple[Tensor, Tensor]:
-            return step(map, z, drive(t)), Q @ jacobian(map, z, drive(t)).mT
+            if self.dim <= 2 * Q.shape[2]:
+                return step(map, z, drive(t)), Q @ jacobian(map, z, drive(t)).mT
+            k, u = Q.shape[2], drive(t)
+            copies = None if u is None else u.repeat_interleave(k, 1)                # few vectors of a large map: no J, but k steps
+            after, moved = derivative_along(lambda x: step(map, x, copies), z.repeat_interleave(k, 1), Q.flatten(1, 2))
+            return after[:, ::k].contiguous(), moved.unflatten(1, (-1, k))
 
         every, apart = torch.as_tensor(interval).expand(self.n_fits), torch.as_tensor(distance, dtype=z.dtype).expand(self.n_fits)
         return carry_by(lambda z, t: step(map, z, drive(t)), both, z, Q, n_steps, every, pair, apart, path)
@@ -171,13 +187,8 @@ class Plain:
             with torch.no_grad():
                 after = self.step(z)
             return after, torch.einsum("smn,skn->skm", jacobian_by_copies(self.step, z), Q)
-        with torch.enable_grad():
-            copies = z[:, None].expand_as(Q).clone().requires_grad_()
-            out = self.step(copies)
-            weight = torch.zeros_like(out, requires_grad=True)
-            (pulled,) = torch.autograd.grad(out, copies, weight, create_graph=True)
-            (moved,) = torch.autograd.grad(pulled, weight, Q)
-        return out[:, 0].detach(), moved
+        after, moved = derivative_along(self.step, z[:, None].expand_as(Q), Q)
+        return after[:, 0], moved
 
     def carry(self, z: Tensor, Q: Tensor, n_steps: int, interval: Tensor, u: Tensor | None, pair: Tensor | None, distance: Tensor, path: bool) -> Carried:
         def both(z: Tensor, Q: Tensor, t: int) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 import dynrnn as dr
+from dynrnn.analysis.lyapunov.carrier import subject_of
 from dynrnn.errors import ArgumentError, UnknownNameError
 from dynrnn.models.reservoirs import DeepESN
 from dynrnn_kernels.reservoir import Layer, Weights, run
+from tests.models.families import with_readout
 
 KINDS = {
     "leaky": {"leak": (0.6, 0.3, 0.9), "density": 0.3}, "random": {"branch": "random", "alpha": 0.6, "beta": 0.5}, "cycle": {"branch": "cycle", "beta": 0.3},
@@ -147,3 +149,14 @@ def test_exponents_of_chains_and_polynomials():
 def test_bad_arguments(options, error, said):
     with pytest.raises(error, match=said):
         DeepESN(2, 20, random_state=0, **{"n_layers": 3} | options)
+
+
+def test_few_tangent_vectors_move_as_the_jacobian_moves_them():
+    """Two vectors of a chain of 34 units go without J, thirty-four by it; the first two of a frame do not depend on the others."""
+    carrier = subject_of(with_readout(DeepESN(2, 8, 4, density=0.5, n_fits=2, random_state=0))).carrier
+    g = torch.Generator().manual_seed(0)
+    z, one = torch.randn(2, 3, 34, generator=g, dtype=torch.float64), torch.ones(2, dtype=torch.int64)
+    Q = torch.linalg.qr(torch.randn(2, 3, 34, 34, generator=g, dtype=torch.float64))[0].mT.contiguous()
+    few, all_of_them = (carrier.carry(z, q, 4, one, None, None, one.double(), False) for q in (Q[:, :, :2].contiguous(), Q))
+    torch.testing.assert_close(few.Q, all_of_them.Q[:, :, :2], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(few.log_r, all_of_them.log_r[..., :2], rtol=1e-9, atol=1e-9)

@@ -64,7 +64,7 @@ class OnlineLearner:
         """[fit] whether its traces have grown beyond 1e30, so that no sample is learned any more until a sample with reset=True."""
         return ~(self.state.size <= LARGEST**2)
 
-    def step(self, x: Any, target: Any = None, *, reset: bool = False) -> Step:
+    def step(self, x: Any, target: Any = None, *, reset: bool | np.bool_ = False) -> Step:
         """Predict from one sample, (input) for all fits or (fit, input), and learn from its target if there is one; the prediction is that before learning.
 
         Errors as ``learn``. Equal to a block of one sample to the last bit, and so is a loop over a block to the block.

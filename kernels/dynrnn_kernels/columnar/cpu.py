@@ -131,7 +131,7 @@ def run(state, settings, x, target, flags, y, loss):
             if flag & (RESET | GAP):
                 state.pending[fit] = 0
             if not state.size[fit] <= LARGEST**2:
-                stopped[fit], y[fit, t], loss[fit, t] = t, np.nan, np.nan
+                stopped[fit], y[fit, t], loss[fit, t], state.pending[fit] = t, np.nan, np.nan, 0
                 continue
             s = 0
             while s < S - 1 and now >= settings.ends[s]:

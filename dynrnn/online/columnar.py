@@ -12,7 +12,7 @@ from dynrnn.errors import ArgumentError, check_int
 from dynrnn.online.base import HEADS, OnlineLearner
 from dynrnn.streams import stream
 from dynrnn.training.forcing import PerFit, per_fit
-from dynrnn_kernels.columnar import Settings, empty_state, run
+from dynrnn_kernels.columnar import Settings, by_gate, empty_state, run
 
 FOREVER = 2**62
 
@@ -91,21 +91,27 @@ class ColumnarLearner(OnlineLearner):
             rng = stream(self.random_state, "parameters", f)
             for first, end in pairwise(bounds):                                         # what a column does not read stays zero
                 n = 2 + self.input_dim + first
-                self.state.W[f, first:end, :, :n] = rng.uniform(-self.initial, self.initial, (end - first, 4, n))
+                self.state.W[f, first:end, : 4 * n] = rng.uniform(-self.initial, self.initial, (end - first, 4 * n))
 
     @property
     def stage(self) -> int:
         """The stage that the next sample falls into (of the first fit), the last one after all have ended."""
         return min(int(np.searchsorted(self.settings.ends, self.state.seen[0], side="right")), len(self.stages) - 1)
 
+    def weights(self, stage: int) -> np.ndarray:
+        """A copy of a stage's weights, (fit, column, gate, input): gates i, f, g, o, on (its own h[t-1], 1, inputs, features of earlier stages)."""
+        s = check_int("stage", stage, low=0, high=len(self.stages) - 1)
+        first, end = self.settings.bounds[s : s + 2]
+        return by_gate(self.state.W[:, first:end], 2 + self.input_dim + int(first)).copy()
+
     @property
     def n_operations(self) -> int:
-        """Multiply-adds of a sample in the last stage: 1 a weight of a frozen column; 12 a weight of one that learns (activation 1, traces 6, change 4,
-        eligibility 1; a root and a quotient are not counted); 6 a weight of the readout."""
+        """Multiplications of a TD sample in the last stage, by weight: 1 of a frozen column; 14 of one that learns (activation 1, traces 5, change 6,
+        eligibility 2; a root and a quotient are not counted); 9 of the readout."""
         columns = np.arange(self.settings.bounds[-2]), np.arange(self.settings.bounds[-2], self.n_columns)
         first = np.repeat(self.settings.bounds[:-1], np.diff(self.settings.bounds))
         frozen, learning = (int((4 * (2 + self.input_dim + first[k])).sum()) for k in columns)
-        return frozen + 12 * learning + 6 * self.output_dim * (self.n_columns + 1)
+        return frozen + 14 * learning + 9 * self.output_dim * (self.n_columns + 1)
 
     def config(self) -> dict[str, Any]:
         return {

@@ -58,7 +58,7 @@ def block_of(
         flags |= ASKED * truth("asked", True if asked is None else asked, F, T)
         goal = targets(target, F, T, P, kind)
     flags |= RESET * truth("reset", False if reset is None else reset, F, T)
-    x, goal = np.ascontiguousarray(x, np.float64), np.ascontiguousarray(goal, np.float64)
+    x, goal = (np.require(a, np.float64, ["C", "W"]) for a in (x, goal))                     # compiled for one kind of array
     with np.errstate(invalid="ignore"):
         fine, known = np.abs(x) <= LARGEST, np.abs(goal) <= LARGEST                          # false for NaN
     bad = np.broadcast_to(~fine.all(2), (F, T)) | (np.broadcast_to(~known.all(2), (F, T)) & (flags & ASKED != 0))

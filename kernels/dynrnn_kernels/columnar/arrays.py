@@ -1,8 +1,9 @@
 """What a columnar network consists of. F fits, D inputs, K columns, G columns of the largest stage, P outputs.
 
-A column reads v = (its own h[t-1], 1, inputs, features of earlier stages), the last two normalised: N = 2 + D + K - (columns of the last stage) numbers at
-most. So index 0 of a gate's weights is u, index 1 is b, and the rest is w of the equations. Gates are in the order i, f, g, o. Only the columns that
-learn have traces: those of a finished stage are given up.
+A column reads v = (its own h[t-1], 1, inputs, features of earlier stages), the last two normalised: n = 2 + D + first numbers, ``first`` the first column of
+its stage, and N = 2 + D + K - (columns of the last stage) at most. Its weights are the first 4 n numbers of a row of 4 N, gates i, f, g, o one after the other
+(so that a loop over them is one); of a gate's n, index 0 is u, index 1 is b, and the rest is w of the equations. Traces lie likewise. Only
+the columns that learn have traces: those of a finished stage are given up.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ LARGEST = 1e30                          # of an input, a target, and the norm of
 class State(NamedTuple):
     """All that changes. The fit axis comes first."""
 
-    W: np.ndarray         # [F, K, 4, N]
+    W: np.ndarray         # [F, K, 4 N]
     h: np.ndarray         # [F, K]
     c: np.ndarray         # [F, K]
-    C: np.ndarray         # [F, G, 4, N] dc/dW of the columns that learn
-    H: np.ndarray         # [F, G, 4, N] dh/dW
-    E: np.ndarray         # [F, G, 4, N] eligibility
-    V: np.ndarray         # [F, G, 4, N] mean squares of what the weights are changed by
+    C: np.ndarray         # [F, G, 4 N] dc/dW of the columns that learn
+    H: np.ndarray         # [F, G, 4 N] dh/dW
+    E: np.ndarray         # [F, G, 4 N] eligibility
+    V: np.ndarray         # [F, G, 4 N] mean squares of what the weights are changed by
     mean: np.ndarray      # [F, D + K] of inputs and features
     var: np.ndarray       # [F, D + K]
     w: np.ndarray         # [F, P, K + 1] readout, its bias last
@@ -52,12 +53,17 @@ class Settings(NamedTuple):
     floor: float          # least variance
 
 
+def by_gate(row: np.ndarray, n: int) -> np.ndarray:
+    """The weights or traces of columns that read n numbers as [..., 4, n]; of one column, rows [4 N], a view."""
+    return row[..., : 4 * n].reshape(*row.shape[:-1], 4, n)
+
+
 def empty_state(n_fits: int, n_inputs: int, sizes: tuple[int, ...], n_outputs: int) -> State:
     """Weights and traces zero, variances and mean squares one."""
     F, D, K, P = n_fits, n_inputs, sum(sizes), n_outputs
     N, G = 2 + D + K - sizes[-1], max(sizes)
-    traces = [np.zeros((F, G, 4, N)) for _ in range(3)]
+    traces = [np.zeros((F, G, 4 * N)) for _ in range(3)]
     return State(
-        np.zeros((F, K, 4, N)), np.zeros((F, K)), np.zeros((F, K)), *traces, np.ones((F, G, 4, N)), np.zeros((F, D + K)), np.ones((F, D + K)),
+        np.zeros((F, K, 4 * N)), np.zeros((F, K)), np.zeros((F, K)), *traces, np.ones((F, G, 4 * N)), np.zeros((F, D + K)), np.ones((F, D + K)),
         np.zeros((F, P, K + 1)), np.zeros((F, K + 1)), np.ones((F, P, K + 1)), np.zeros(F), np.zeros(F), np.zeros(F, np.int64), np.zeros(F, np.int64),
     )

@@ -33,16 +33,12 @@ def features(W, h, c, v, gates, squashed, before, first, end, n):
     pre = gates[first:end]
     for k in range(first, end):
         before[k, 0], before[k, 1] = h[k], c[k]
-        i = f = g = o = 0.0
-        for j in range(1, n):
-            i += W[k, 0, j] * v[j]
-            f += W[k, 1, j] * v[j]
-            g += W[k, 2, j] * v[j]
-            o += W[k, 3, j] * v[j]
-        gates[k, 0] = 0.5 * (i + W[k, 0, 0] * h[k])             # a sigmoid is a tanh: s(x) = (1 + tanh(x / 2)) / 2
-        gates[k, 1] = 0.5 * (f + W[k, 1, 0] * h[k])
-        gates[k, 2] = g + W[k, 2, 0] * h[k]
-        gates[k, 3] = 0.5 * (o + W[k, 3, 0] * h[k])
+        v[0] = h[k]
+        for a in range(4):
+            total = 0.0
+            for j in range(n):
+                total += W[k, a * n + j] * v[j]
+            gates[k, a] = total if a == 2 else 0.5 * total          # a sigmoid is a tanh: s(x) = (1 + tanh(x / 2)) / 2
     tanh_in_place(pre.reshape(pre.size))
     for k in range(first, end):
         for a in (0, 1, 3):
@@ -55,29 +51,36 @@ def features(W, h, c, v, gates, squashed, before, first, end, n):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
-def trace(W, C, H, E, V, v, gates, s, before, n, credit, error, step, beta, trace_decay, td, learns):
-    """Traces of one column forward, and its weights changed by error E (TD) or credit H. The sum of squares of its traces."""
+def trace(W, C, H, E, V, v, drive, gates, s, before, n, credit, error, step, beta, trace_decay, td, learns):
+    """Traces of one column forward, and its weights changed by error E (TD) or credit H. The sum of squares of its traces. drive [4 N] is scratch."""
     i, f, g, o = gates[0], gates[1], gates[2], gates[3]
     v[0], c = before[0], before[1]
     i_, f_, g_, o_ = i * (1 - i), f * (1 - f), 1 - g * g, o * (1 - o)
-    to_C = c * f_ * W[1, 0] + i * g_ * W[2, 0] + g * i_ * W[0, 0]
-    C_to_H, to_H = o * (1 - s * s), s * o_ * W[3, 0]
-    size = 0.0
-    for a in range(4):
-        own = g * i_ if a == 0 else c * f_ if a == 1 else i * g_ if a == 2 else 0.0
-        own_h = s * o_ if a == 3 else 0.0
+    to_C = c * f_ * W[n] + i * g_ * W[2 * n] + g * i_ * W[0]
+    C_to_H, to_H = o * (1 - s * s), s * o_ * W[3 * n]
+    for gate in range(4):
+        own = g * i_ if gate == 0 else c * f_ if gate == 1 else i * g_ if gate == 2 else 0.0
         for j in range(n):
-            C[a, j] = f * C[a, j] + to_C * H[a, j] + own * v[j]
-            H[a, j] = C_to_H * C[a, j] + to_H * H[a, j] + own_h * v[j]
-            size += C[a, j] * C[a, j] + H[a, j] * H[a, j] + E[a, j] * E[a, j]
-        if learns:
-            for j in range(n):
-                change = error * E[a, j] if td else credit * H[a, j]
-                V[a, j] = beta * V[a, j] + (1.0 - beta) * change * change
-                W[a, j] += step * change / (np.sqrt(V[a, j]) + EPSILON)
-        if td:
-            for j in range(n):
-                E[a, j] = trace_decay * E[a, j] + credit * H[a, j]
+            drive[gate * n + j] = own * v[j]
+    for j in range(4 * n):
+        C[j] = f * C[j] + to_C * H[j] + drive[j]
+        H[j] = C_to_H * C[j] + to_H * H[j]
+    for j in range(n):
+        H[3 * n + j] += s * o_ * v[j]
+    if learns:
+        factor, source = (error, E) if td else (credit, H)
+        for j in range(4 * n):
+            change = factor * source[j]
+            square = beta * V[j] + (1.0 - beta) * change * change
+            V[j] = square
+            W[j] += step * change / (np.sqrt(square) + EPSILON)
+    size = 0.0
+    if td:
+        for j in range(4 * n):
+            E[j] = trace_decay * E[j] + credit * H[j]
+            size += E[j] * E[j]
+    for j in range(4 * n):
+        size += C[j] * C[j] + H[j] * H[j]
     return size
 
 
@@ -113,7 +116,7 @@ def run(state, settings, x, target, flags, y, loss):
     T, D = x.shape[1:]
     P, S, td = y.shape[2], settings.ends.size, settings.kind == TD
     stopped = np.full(F, T)
-    v, feature = np.empty(state.W.shape[3]), np.empty(K + 1)
+    v, feature, drive = np.empty(state.W.shape[2] // 4), np.empty(K + 1), np.empty(state.W.shape[2])
     gates, squashed, before, err = np.empty((K, 4)), np.empty(K), np.empty((K, 2)), np.empty(P)
     v[1] = 1.0
     for fit in range(F):
@@ -177,7 +180,7 @@ def run(state, settings, x, target, flags, y, loss):
                     credit /= np.sqrt(max(var[D + k], settings.floor))
                     q = k - first
                     size += trace(
-                        W[k], C[q], H[q], E[q], V[q], v, gates[k], squashed[k], before[k], 2 + D + first, credit, err[0], settings.rate[fit], settings.beta,
+                        W[k], C[q], H[q], E[q], V[q], v, drive, gates[k], squashed[k], before[k], 2 + D + first, credit, err[0], settings.rate[fit], settings.beta,
                         settings.trace_decay, td, learns,
                     )
                 state.size[fit] = size

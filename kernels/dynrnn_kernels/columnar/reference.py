@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynrnn_kernels.columnar.arrays import CLASSIFICATION, TD, Settings, State
+from dynrnn_kernels.columnar.arrays import CLASSIFICATION, TD, Settings, State, by_gate
 
 
 def sigmoid(x: np.ndarray | float) -> np.ndarray | float:
@@ -51,12 +51,12 @@ def run(state: State, settings: Settings, x: np.ndarray, target: np.ndarray) -> 
             first, end = settings.bounds[stage : stage + 2]
             n, own = 2 + D + first, stage == s
             for k in range(first, end):
-                q = k - first if own else slice(0)
+                q = k - first
                 inputs = np.concatenate([[h[k], 1.0], seen, features])
-                there = (C[q, :, :n], H[q, :, :n]) if own else (np.zeros((4, n)), np.zeros((4, n)))
-                h[k], c[k], new_C, new_H = column(W[k, :, :n], inputs, h[k], c[k], *there)
+                there = (by_gate(C[q], n), by_gate(H[q], n)) if own else (np.zeros((4, n)), np.zeros((4, n)))
+                h[k], c[k], new_C, new_H = column(by_gate(W[k], n), inputs, h[k], c[k], *there)
                 if own and grows:
-                    C[q, :, :n], H[q, :, :n] = new_C, new_H
+                    there[0][:], there[1][:] = new_C, new_H
             features = np.concatenate([features, normal(h[first:end], slice(D + first, D + end), own and grows)])
         phi = np.append(features, 1.0)
         active = np.append(np.arange(end), w.shape[1] - 1)
@@ -75,7 +75,7 @@ def run(state: State, settings: Settings, x: np.ndarray, target: np.ndarray) -> 
             for q, k in enumerate(range(first, end)):
                 credit = (w[0, k] if td else err @ w[:, k]) / np.sqrt(max(var[D + k], settings.floor))
                 if learns:
-                    move(W[k, :, :n], V[q, :, :n], err[0] * E[q, :, :n] if td else credit * H[q, :, :n], settings.rate[0])
+                    move(W[k, : 4 * n], V[q, : 4 * n], (err[0] * E[q] if td else credit * H[q])[: 4 * n], settings.rate[0])
                 if td:
                     E[q] = settings.trace_decay * E[q] + credit * H[q]
         if learns:

@@ -65,7 +65,7 @@ class TracePatterning:
     @property
     def position(self) -> tuple[int, int]:
         """Where the next sample lies; plain numbers, so that JSON can hold it."""
-        return tuple(self._position)
+        return self._position.block, self._position.offset
 
     @property
     def input_names(self) -> list[str]:
@@ -161,4 +161,4 @@ def discounted_return(cumulant: np.ndarray, gamma: float = 0.9, after: float = 0
         raise DatasetError(f"gamma must be at least 0 and below 1, got {gamma!r}: the sum has no end otherwise.")
     c = np.asarray(cumulant, float)
     later = np.concatenate([np.full((*c.shape[:-1], 1), float(after)), c[..., :0:-1]], -1)
-    return lfilter([1.0], [1.0, -gamma], later, axis=-1)[..., ::-1]
+    return np.flip(np.asarray(lfilter([1.0], [1.0, -gamma], later, axis=-1)), -1)

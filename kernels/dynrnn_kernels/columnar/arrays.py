@@ -62,8 +62,9 @@ def empty_state(n_fits: int, n_inputs: int, sizes: tuple[int, ...], n_outputs: i
     """Weights and traces zero, variances and mean squares one."""
     F, D, K, P = n_fits, n_inputs, sum(sizes), n_outputs
     N, G = 2 + D + K - sizes[-1], max(sizes)
-    traces = [np.zeros((F, G, 4 * N)) for _ in range(3)]
+    row, readout = (F, G, 4 * N), (F, P, K + 1)
     return State(
-        np.zeros((F, K, 4 * N)), np.zeros((F, K)), np.zeros((F, K)), *traces, np.ones((F, G, 4 * N)), np.zeros((F, D + K)), np.ones((F, D + K)),
-        np.zeros((F, P, K + 1)), np.zeros((F, K + 1)), np.ones((F, P, K + 1)), np.zeros(F), np.zeros(F), np.zeros(F, np.int64), np.zeros(F, np.int64),
+        W=np.zeros((F, K, 4 * N)), h=np.zeros((F, K)), c=np.zeros((F, K)), C=np.zeros(row), H=np.zeros(row), E=np.zeros(row), V=np.ones(row),
+        mean=np.zeros((F, D + K)), var=np.ones((F, D + K)), w=np.zeros(readout), e=np.zeros((F, K + 1)), v=np.ones(readout), last=np.zeros(F), size=np.zeros(F),
+        pending=np.zeros(F, np.int64), seen=np.zeros(F, np.int64),
     )

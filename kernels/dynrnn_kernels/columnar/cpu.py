@@ -180,8 +180,8 @@ def run(state, settings, x, target, flags, y, loss):
                     credit /= np.sqrt(max(var[D + k], settings.floor))
                     q = k - first
                     size += trace(
-                        W[k], C[q], H[q], E[q], V[q], v, drive, gates[k], squashed[k], before[k], 2 + D + first, credit, err[0], settings.rate[fit], settings.beta,
-                        settings.trace_decay, td, learns,
+                        W[k], C[q], H[q], E[q], V[q], v, drive, gates[k], squashed[k], before[k], 2 + D + first, credit, err[0], settings.rate[fit],
+                        settings.beta, settings.trace_decay, td, learns,
                     )
                 state.size[fit] = size
             step = settings.readout[fit] / end

@@ -47,6 +47,7 @@ def run(state: State, settings: Settings, x: np.ndarray, target: np.ndarray) -> 
         if s and now == settings.ends[s - 1]:
             C[:], H[:], E[:], V[:] = 0, 0, 0, 1
         seen, features = normal(x[t], slice(0, D), s == 0 and grows), np.zeros(0)
+        first, end, n = 0, 0, 0
         for stage in range(s + 1):
             first, end = settings.bounds[stage : stage + 2]
             n, own = 2 + D + first, stage == s

@@ -22,7 +22,7 @@ class State(NamedTuple):
     c: np.ndarray         # [F, n]
     S: np.ndarray         # [F, n, 2, D + 2] dc/dA
     size: np.ndarray      # [F] sum of squares of S
-    count: np.ndarray     # [F] int64: asked samples since the last update
+    told: np.ndarray      # [F] int64: samples with a target since the last update
     since: np.ndarray     # [F] int64: samples since the last update
     updates: np.ndarray   # [F] int64
     seen: np.ndarray      # [F] int64: samples so far
@@ -49,6 +49,7 @@ def parts(theta: np.ndarray, D: int, n: int, P: int) -> tuple[np.ndarray, np.nda
 
 
 def empty_state(n_fits: int, D: int, n: int, P: int) -> State:
-    vectors = [np.zeros((n_fits, n_parameters(D, n, P))) for _ in range(4)]
-    counts = [np.zeros(n_fits, np.int64) for _ in range(4)]
-    return State(*vectors, np.zeros((n_fits, n)), np.zeros((n_fits, n, 2, D + 2)), np.zeros(n_fits), *counts)
+    F, Q = n_fits, n_parameters(D, n, P)
+    theta, grad, first, second = (np.zeros((F, Q)) for _ in range(4))
+    told, since, updates, seen = (np.zeros(F, np.int64) for _ in range(4))
+    return State(theta, grad, first, second, np.zeros((F, n)), np.zeros((F, n, 2, D + 2)), np.zeros(F), told, since, updates, seen)

@@ -147,12 +147,12 @@ def run(state, settings, x, target, flags, y, loss):
             loss[fit, t] = told if flag & ASKED else np.nan
             if flag & ASKED:
                 gradient(O, R, S, c, u, o, h, err, dA, dO, dR, dc)
-                state.count[fit] += 1
+                state.told[fit] += 1
             state.since[fit] += 1
             if state.since[fit] >= settings.every:
-                if state.count[fit] > 0:
+                if state.told[fit] > 0:
                     state.updates[fit] += 1
-                    adam(theta, grad, state.first[fit], state.second[fit], state.updates[fit], settings.rate[fit], 1 / state.count[fit], settings.clip)
-                state.since[fit] = state.count[fit] = 0
+                    adam(theta, grad, state.first[fit], state.second[fit], state.updates[fit], settings.rate[fit], 1 / state.told[fit], settings.clip)
+                state.since[fit] = state.told[fit] = 0
             state.seen[fit] += 1
     return stopped

@@ -104,12 +104,11 @@ class OnlineLearner:
             skips=self.on_bad == "skip",
         )
         F, T = given.flags.shape
-        y, loss, skipped = np.empty((F, T, self.output_dim)), np.empty((F, T)), given.flags & SKIP != 0
+        y, loss = np.empty((F, T, self.output_dim)), np.empty((F, T))
         began = self.n_samples
         stopped = self._run(given.x, given.target, given.flags, y, loss)
         self.n_samples += T
-        for f in np.flatnonzero(stopped < T):
-            skipped[f, stopped[f] :] = True
+        skipped = given.flags & SKIP != 0
         self.n_skipped += skipped.sum(1)
         if (stopped < T).any() and self.on_bad == "raise":
             f = int(stopped.argmin())

@@ -227,7 +227,8 @@ def test_traces_that_grow_without_bound_stop_their_fit_alone():
         assert name == "pending" or np.array_equal(a[0], b[1]), name            # but that no TD error reaches over what was left out
     many.on_bad = "skip"
     assert many.learn(x[:5], np.zeros(5)).skipped.values.tolist() == [[False] * 5, [True] * 5]
-    many.step(x[0], 0.0, reset=True)
+    revived = many.learn(x[:5], np.zeros(5), reset=np.arange(5) == 2)
+    assert revived.skipped.values.tolist() == [[False] * 5, [True, True, False, False, False]]
     assert not many.stopped.any()
 
 

@@ -124,3 +124,13 @@ def test_short_sequences_are_copied():
     task = copy_stream(1_500, 3, random_state=1)
     given = learner.learn(task.inputs, reset=task.start).prediction.values[0].argmax(1)
     assert (given == task.answer.values)[task.asked].mean() > 0.99
+
+
+def test_a_reset_counts_even_where_its_sample_is_skipped():
+    x = np.random.default_rng(0).standard_normal((20, 2))
+    x[8] = np.nan
+    one, other = (ElementwiseLSTMLearner(2, 3, 1, on_bad="skip", initial=1.0, random_state=0) for _ in range(2))
+    one.learn(x, np.zeros(20), reset=np.arange(20) == 8)
+    other.learn(x[:8], np.zeros(8))
+    other.learn(x[9:], np.zeros(11), reset=np.arange(11) == 0)
+    assert all(np.array_equal(a, b) for a, b in zip(one.state, other.state, strict=True))

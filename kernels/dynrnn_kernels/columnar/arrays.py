@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 TD, REGRESSION, CLASSIFICATION = range(3)
-ASKED, GAP, RESET, SKIP = 1, 2, 4, 8    # flags of a sample: it has a target; nothing leads to it from the sample before; states start from zero; not to be used
+ASKED, RESET, SKIP = 1, 2, 4            # flags of a sample: it has a target; states and traces start from zero; it is not to be used
 LARGEST = 1e30                          # of an input, a target, and the norm of all traces: squares of their products are finite still
 
 

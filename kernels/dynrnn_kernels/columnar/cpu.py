@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from dynrnn_kernels.columnar.arrays import ASKED, CLASSIFICATION, GAP, LARGEST, RESET, SKIP, TD
+from dynrnn_kernels.columnar.arrays import ASKED, CLASSIFICATION, LARGEST, RESET, SKIP, TD
 from dynrnn_kernels.elementwise import tanh_in_place
 
 EPSILON = 1e-8
@@ -108,9 +108,9 @@ def errors_of(y, target, kind, err):
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def run(state, settings, x, target, flags, y, loss):
-    """All samples x [F or 1, T, D] of all fits; target [F or 1, T, P], flags [F, T], y [F, T, P] and loss [F, T] are written.
+    """All samples x [F or 1, T, D] of all fits with target [F or 1, T, P] and flags [F, T]; y [F, T, P] and loss [F, T] are written.
 
-    Gives for each fit the sample at which it was stopped since its traces had grown beyond all bounds, or T. Nothing of that sample has been used.
+    Gives for each fit the first sample at which its traces had grown beyond all bounds, or T. Such samples are not used, and flagged SKIP; a reset ends it.
     """
     F, K = state.h.shape
     T, D = x.shape[1:]
@@ -124,17 +124,15 @@ def run(state, settings, x, target, flags, y, loss):
         C, H, E, V, w, e, sq = state.C[fit], state.H[fit], state.E[fit], state.V[fit], state.w[fit], state.e[fit], state.v[fit]
         for t in range(T):
             flag, now = flags[fit, t], state.seen[fit]
-            if flag & SKIP or stopped[fit] < T:
-                y[fit, t], loss[fit, t] = np.nan, np.nan
-                state.pending[fit] = 0
-                continue
             if flag & RESET:
                 h[:], c[:], C[:], H[:], E[:], e[:] = 0, 0, 0, 0, 0, 0
-                state.size[fit] = 0
-            if flag & (RESET | GAP):
-                state.pending[fit] = 0
-            if not state.size[fit] <= LARGEST**2:
-                stopped[fit], y[fit, t], loss[fit, t], state.pending[fit] = t, np.nan, np.nan, 0
+                state.size[fit], state.pending[fit] = 0, 0
+            bounded = state.size[fit] <= LARGEST**2
+            if flag & SKIP or not bounded:
+                if not bounded:
+                    stopped[fit] = min(stopped[fit], t)
+                flags[fit, t] |= SKIP
+                y[fit, t], loss[fit, t], state.pending[fit] = np.nan, np.nan, 0
                 continue
             s = 0
             while s < S - 1 and now >= settings.ends[s]:

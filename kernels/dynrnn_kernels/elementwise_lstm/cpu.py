@@ -115,9 +115,9 @@ def adam(theta, grad, first, second, step, rate, scale, clip):
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def run(state, settings, x, target, flags, y, loss):
-    """All samples x [F or 1, T, D] of all fits; target [F or 1, T, P], flags [F, T], y [F, T, P] and loss [F, T] are written.
+    """All samples x [F or 1, T, D] of all fits with target [F or 1, T, P] and flags [F, T]; y [F, T, P] and loss [F, T] are written.
 
-    Gives for each fit the sample at which it was stopped since its traces had grown beyond all bounds, or T. Nothing of that sample has been used.
+    Gives for each fit the first sample at which its traces had grown beyond all bounds, or T. Such samples are not used, and flagged SKIP; a reset ends it.
     """
     F, n = state.c.shape
     T, D = x.shape[1:]
@@ -132,13 +132,14 @@ def run(state, settings, x, target, flags, y, loss):
         dA, dO, dR = grad[:one].reshape((n, 2, D + 2)), grad[one:two].reshape((n, 1 + D + n)), grad[two:].reshape((P, n + 1))
         for t in range(T):
             flag = flags[fit, t]
-            if flag & SKIP or stopped[fit] < T:
-                y[fit, t], loss[fit, t] = np.nan, np.nan
-                continue
             if flag & RESET:
                 c[:], S[:], state.size[fit] = 0, 0, 0
-            if not state.size[fit] <= LARGEST**2:
-                stopped[fit], y[fit, t], loss[fit, t] = t, np.nan, np.nan
+            bounded = state.size[fit] <= LARGEST**2
+            if flag & SKIP or not bounded:
+                if not bounded:
+                    stopped[fit] = min(stopped[fit], t)
+                flags[fit, t] |= SKIP
+                y[fit, t], loss[fit, t] = np.nan, np.nan
                 continue
             sample, asked = x[min(fit, x.shape[0] - 1), t], target[min(fit, target.shape[0] - 1), t]
             state.size[fit] = cell(A, c, S, sample, v, gates)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dynrnn.errors import ArgumentError, check_int
-from dynrnn.online.base import HEADS, OnlineLearner
+from dynrnn.online.elementwise import HEADS, ElementwiseLearner
 from dynrnn.streams import stream
 from dynrnn.training.forcing import PerFit, per_fit
 from dynrnn_kernels.columnar import Settings, by_gate, empty_state, run
@@ -17,7 +17,7 @@ from dynrnn_kernels.columnar import Settings, by_gate, empty_state, run
 FOREVER = 2**62
 
 
-class ColumnarLearner(OnlineLearner):
+class ColumnarLearner(ElementwiseLearner):
     """A network of LSTM columns of one unit each that learns from a stream with the exact gradient, at a cost linear in its parameters (Javed et al. 2023,
     JMLR 24).
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from dynrnn.errors import ArgumentError, check_int
-from dynrnn.online.base import HEADS, OnlineLearner
+from dynrnn.online.elementwise import HEADS, ElementwiseLearner
 from dynrnn.streams import stream
 from dynrnn.training.forcing import PerFit, per_fit
 from dynrnn_kernels.elementwise_lstm import Settings, empty_state, parts, run
 
 
-class ElementwiseLSTMLearner(OnlineLearner):
+class ElementwiseLSTMLearner(ElementwiseLearner):
     """One layer of LSTM units that do not mix, so that real-time recurrent learning is exact at the cost of its parameters (Irie et al. 2024, ICLR,
     arXiv:2305.19044).
 

@@ -1,4 +1,4 @@
-"""What all learners from a stream share: one sample or a block, bad samples, a state that can be stored, fits taken out."""
+"""What learners whose units do not mix share: one sample or a block, bad samples, a state that can be stored, fits taken out."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ class Step(NamedTuple):
     loss: np.ndarray          # [fit], NaN where nothing was asked
 
 
-class OnlineLearner:
-    """Base of the learners. ``state`` holds every number that changes, the fit axis first; ``n_samples`` counts all samples that were given, skipped ones
-    too."""
+class ElementwiseLearner:
+    """``state`` holds every number that changes, the fit axis first; ``n_samples`` counts all samples that were given, those skipped among them."""
 
-    kind: ClassVar[str] = "dynrnn-learner"
+    kind: ClassVar[str] = "dynrnn-elementwise-learner"
     heads: ClassVar[tuple[str, ...]] = ("regression", "classification")
 
     def __init__(self, input_dim: int, output_dim: int, head: str, n_fits: int, on_bad: str, random_state: int | None):

@@ -155,7 +155,7 @@ def copy(settings: Settings) -> None:
         )
         began, first = time.process_time(), 0
         while (gone := time.process_time() - began) < settings.copy_seconds:
-            learner.settings.rate[:] = 0.005 * (1 - gone / settings.copy_seconds)
+            learner.learning_rate[:] = 0.005 * (1 - gone / settings.copy_seconds)
             task = copy_stream(1_000, longest, random_state=seed, first=first)
             learner.learn(task.inputs, task.answer, asked=task.asked, reset=task.start)
             first += 1_000

@@ -43,7 +43,8 @@ class ColumnarLearner(ElementwiseLearner):
     stages : (columns, samples) of each stage; samples may be None in the last, which then learns for ever. A whole number is one such stage, a columnar
         network; [(1, n)] * k is a constructive one, [(4, n)] * k columnar-constructive.
     head, output_dim : as above; "td" has one output. gamma, td_lambda : discount and lambda, from 0 to below 1 and to 1.
-    learning_rate, readout_rate : step sizes, one for all or one per fit; readout_rate None is learning_rate.
+    learning_rate, readout_rate : step sizes, one for all or one per fit; readout_rate None is learning_rate. Both arrays may be
+        written to between blocks.
     square_decay : of v. statistics_decay : of mean and var, per sample; var starts at 1, so that 1 / (1 - decay) should be well below a stage's length.
     floor : least variance. initial : weights are uniform in [-initial, initial], the readout starts at zero.
     on_bad : "raise" or "skip", see ``learn``; a TD error never reaches over a skipped sample.
@@ -74,7 +75,7 @@ class ColumnarLearner(ElementwiseLearner):
         self.stages = _stages(stages)
         self.gamma, self.td_lambda = _within("gamma", gamma, 0.0, float(np.nextafter(1, 0))), _within("td_lambda", td_lambda, 0.0, 1.0)
         self.learning_rate = per_fit("learning_rate", learning_rate, n_fits, low=0.0, high=1e3)
-        self.readout_rate = self.learning_rate if readout_rate is None else per_fit("readout_rate", readout_rate, n_fits, low=0.0, high=1e3)
+        self.readout_rate = self.learning_rate.copy() if readout_rate is None else per_fit("readout_rate", readout_rate, n_fits, low=0.0, high=1e3)
         below = float(np.nextafter(1, 0))
         self.square_decay, self.statistics_decay = _within("square_decay", square_decay, 0.0, below), _within("statistics_decay", statistics_decay, 0.0, below)
         self.floor, self.initial = _within("floor", floor, 1e-12, 1e12), _within("initial", initial, 0.0, 1e3)

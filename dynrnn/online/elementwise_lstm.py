@@ -31,7 +31,8 @@ class ElementwiseLSTMLearner(ElementwiseLearner):
     Parameters
     ----------
     input_dim, hidden_dim, output_dim : D, n, P. head : "regression", loss |target - y|^2 / 2, or "classification", cross entropy of a softmax over P classes.
-    update_every : samples from one update to the next. learning_rate : of Adam (0.9, 0.999), one for all or one per fit.
+    update_every : samples from one update to the next. learning_rate : of Adam (0.9, 0.999), one for all or one per fit; the array
+        ``learner.learning_rate`` may be written to between blocks.
     clip : largest norm of an update's gradient, None for none. initial : all weights are N(0, initial^2). forget_bias : is added to b_f.
     n_layers : 1. More are refused: through a layer above, every weight below acts on all its units, and exact traces cost O(n) times as much.
     on_bad : "raise" or "skip", see ``learn``. n_fits, random_state : independent networks; fit k draws from (random_state, k).

@@ -55,12 +55,14 @@ def block_of(
             raise ArgumentError("asked says at which samples there is a target; there is none without target.")
         goal = np.zeros((1, T, P))
     else:
-        flags |= ASKED * truth("asked", True if asked is None else asked, F, T)
+        flags |= ASKED if asked is None else ASKED * truth("asked", asked, F, T)
         goal = targets(target, F, T, P, kind)
-    flags |= RESET * truth("reset", False if reset is None else reset, F, T)
+    if reset is not None and reset is not False:
+        flags |= RESET * truth("reset", reset, F, T)
     x, goal = (np.require(a, np.float64, ["C", "W"]) for a in (x, goal))                     # compiled for one kind of array
-    with np.errstate(invalid="ignore"):
-        fine, known = np.abs(x) <= LARGEST, np.abs(goal) <= LARGEST                          # false for NaN
+    if not T or (np.abs(x).max() <= LARGEST and np.abs(goal).max() <= LARGEST):             # false for NaN
+        return Block(x, goal, flags)
+    fine, known = np.abs(x) <= LARGEST, np.abs(goal) <= LARGEST
     bad = np.broadcast_to(~fine.all(2), (F, T)) | (np.broadcast_to(~known.all(2), (F, T)) & (flags & ASKED != 0))
     if bad.any() and not skips:
         f, t = (int(i) for i in np.argwhere(bad)[np.argwhere(bad)[:, 1].argmin()])

@@ -54,6 +54,8 @@ _PUBLIC = {
     "PUBLISHED": "dynrnn.training",
     "published": "dynrnn.training",
     "select": "dynrnn.training",
+    "ColumnarLearner": "dynrnn.online",
+    "ElementwiseLSTMLearner": "dynrnn.online",
     "as_recording": "dynrnn.data",
     "known_system": "dynrnn.data",
     "load_dataset": "dynrnn.data",
@@ -127,7 +129,7 @@ if TYPE_CHECKING:
         warmup,
     )
     from dynrnn.models.storage import load, save
-    from dynrnn.online import OnlineLearner
+    from dynrnn.online import ColumnarLearner, ElementwiseLSTMLearner, OnlineLearner
     from dynrnn.reporting import report
     from dynrnn.results import read_results
     from dynrnn.training import (

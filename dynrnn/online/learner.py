@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from dynrnn.online.drift import DriftMonitor
 from dynrnn.online.engine import Engine, Settings
 from dynrnn.online.incoming import ON_BAD, Block, Clock, checked
 from dynrnn.online.scaling import Warmup
+from dynrnn.online.step import Step
 from dynrnn.online.strength import Strength, forcing_config, forcing_from
 from dynrnn.results.bundle import read_bundle, write_bundle
 from dynrnn.streams import check_random_state
@@ -40,13 +41,6 @@ from dynrnn_kernels.influence.cpu_stream import LOST, REFUSED, TAKEN
 KIND = "dynrnn-learner"
 OPTIMISERS = ("radam", "sgd")
 AT_ONCE = 65_536            # samples of one call of the engine
-
-
-class Step(NamedTuple):
-    """prediction (fit, N) of the sample, made before it was seen, in its units; loss (fit,), its mean squared error in variances. NaN where there is none."""
-
-    prediction: np.ndarray
-    loss: np.ndarray
 
 
 class OnlineLearner:

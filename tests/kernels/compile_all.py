@@ -40,6 +40,8 @@ def compile_for(dtype: torch.dtype) -> None:
         for reservoir in (dr.ESN(3, 20, random_state=0), dr.NextGenerationReservoir(3)):
             dr.generate(dr.fit(reservoir, recording, progress=False), 2)
     else:
+        dr.ColumnarLearner(2, 1, random_state=0).step([0.0, 1.0], 0.0)
+        dr.ElementwiseLSTMLearner(2, 2, 1, random_state=0).step([0.0, 1.0], [0.0])
         for route in ("pruned", "search"):
             dr.analysis.cycles(([[2.0]], [[-4.0]], [[1.0]], [0.0], [-0.5]), max_period=4, route=route)
 

@@ -152,11 +152,12 @@ def test_bad_arguments(options, error, said):
 
 
 def test_few_tangent_vectors_move_as_the_jacobian_moves_them():
-    """Two vectors of a chain of 34 units go without J, thirty-four by it; the first two of a frame do not depend on the others."""
+    """Two vectors of a chain go without J, as many as it has units by it; the first two of a frame do not depend on the others."""
     carrier = subject_of(with_readout(DeepESN(2, 8, 4, density=0.5, n_fits=2, random_state=0))).carrier
     g = torch.Generator().manual_seed(0)
-    z, one = torch.randn(2, 3, 34, generator=g, dtype=torch.float64), torch.ones(2, dtype=torch.int64)
-    Q = torch.linalg.qr(torch.randn(2, 3, 34, 34, generator=g, dtype=torch.float64))[0].mT.contiguous()
+    M = carrier.dim
+    z, one = torch.randn(2, 3, M, generator=g, dtype=torch.float64), torch.ones(2, dtype=torch.int64)
+    Q = torch.linalg.qr(torch.randn(2, 3, M, M, generator=g, dtype=torch.float64))[0].mT.contiguous()
     few, all_of_them = (carrier.carry(z, q, 4, one, None, None, one.double(), False) for q in (Q[:, :, :2].contiguous(), Q))
     torch.testing.assert_close(few.Q, all_of_them.Q[:, :, :2], rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(few.log_r, all_of_them.log_r[..., :2], rtol=1e-9, atol=1e-9)

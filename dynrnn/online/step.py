@@ -1,0 +1,14 @@
+"""What a learner says to one sample."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Step(NamedTuple):
+    """prediction (fit, output) of the sample, made before it was learned; loss (fit,). NaN where there is none."""
+
+    prediction: np.ndarray
+    loss: np.ndarray

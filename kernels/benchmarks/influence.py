@@ -4,7 +4,9 @@
 2. A stream with an update at every sample, in blocks, one thread: ours, and a jitted JAX scan of the same map, whose J and E come from jacrev. Float64.
    One by one from Python beside it.
 3. The leaky tanh network z' = z + (tanh(W [x, z, 1]) - z) / tau that jax_rtrl has as well (github.com/FranzKnut/jax_rtrl; give the folder that holds the
-   package with --peer, it is on no index), driven by three inputs, exact influence and a step of plain descent at every sample; float32 there, float64 here.
+   package with --peer, it is on no index), driven by three inputs, a step of plain descent at every sample, float64. Gradients are compared with torch's
+   backpropagation: theirs is off, since it sums the traces over a unit's row of weights in place of the state. Ours has columns for W1 and C as well, twice
+   as many.
 4. Peak memory of a stream of a thousand and of a million samples, each in a fresh process.
 
     OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python kernels/benchmarks/influence.py [--peer FOLDER]
@@ -142,12 +144,14 @@ def leaky_map(M: int, N: int) -> tuple[AdditiveMap, dict[str, np.ndarray]]:
 
 
 def peers(folder: Path | None, turns: int, sizes: tuple[int, ...] = (8, 32)) -> None:
-    """Their states and gradients are compared with ours: jax_rtrl's gradient by W, at fixed parameters over 50 samples."""
+    """Gradients by W of both beside backpropagation, at fixed parameters over 50 samples."""
     if folder is None:
         print("jax_rtrl: not given\n")
         return
     sys.path.insert(0, str(folder))
     import jax
+
+    jax.config.update("jax_enable_x64", True)
     import jax.numpy as jnp
     from jax_rtrl.models.cells.ctrnn import OnlineCTRNNCell
 
@@ -155,7 +159,7 @@ def peers(folder: Path | None, turns: int, sizes: tuple[int, ...] = (8, 32)) -> 
     from dynrnn_kernels.influence.cpu_step import turned
     from dynrnn_kernels.influence.cpu_stream import Stream, StreamState, run_stream
 
-    print(title("units", "inputs", "ours [us a sample]", "jax_rtrl [us a sample]", "theirs / ours", "gradients by W apart", "quartiles apart"))
+    print(title("units", "inputs", "ours [us a sample]", "jax_rtrl [us a sample]", "theirs / ours", "ours from backpropagation", "theirs", "quartiles apart"))
     N, T = 3, 2_000
     x = np.random.default_rng(1).standard_normal((T, N))
     goal = np.sin(0.1 * np.arange(T))[:, None] * np.ones(N)
@@ -185,11 +189,11 @@ def peers(folder: Path | None, turns: int, sizes: tuple[int, ...] = (8, 32)) -> 
 
         cell = OnlineCTRNNCell(M, ode_type="murray", plasticity="rtrl")
         carry = cell.initialize_carry(jax.random.PRNGKey(0), (N,))
-        params = {"params": {name: jnp.array(value, jnp.float32) for name, value in values.items()}}
+        params = {"params": {name: jnp.array(value) for name, value in values.items()}}
 
         def objective(params, carry, x, y, cell=cell):
-            (h, *traces), _ = cell.apply(params, carry, x, force_trace_compute=True)
-            return jnp.mean((h[:N] - y) ** 2), (h, *traces)
+            carry, out = cell.apply(params, carry, x)                              # under a gradient the carry has the new traces
+            return jnp.mean((out[:N] - y) ** 2), carry
 
         def sample(state, xy, objective=objective, rate=1e-3):
             params, carry, total = state
@@ -197,7 +201,7 @@ def peers(folder: Path | None, turns: int, sizes: tuple[int, ...] = (8, 32)) -> 
             moved = {"params": {"W": params["params"]["W"] - rate * grad["params"]["W"], "tau": params["params"]["tau"]}}
             return (moved, carry, total + grad["params"]["W"]), 0.0
 
-        series = jnp.array(x, jnp.float32), jnp.array(goal, jnp.float32)
+        series = jnp.array(x), jnp.array(goal)
         scan = jax.jit(lambda state, series, sample=sample: jax.lax.scan(sample, state, series))
         state = (params, carry, jnp.zeros_like(params["params"]["W"]))
 
@@ -211,11 +215,16 @@ def peers(folder: Path | None, turns: int, sizes: tuple[int, ...] = (8, 32)) -> 
         total = np.asarray(still(state, tuple(part[:50] for part in series))[0][2])
         moved = (flat - ours(1.0, 50, 50).theta)[0] * 50
         mine = np.concatenate([moved[lay.D :][: M * N].reshape(M, N), moved[lay.W2 :][: M * M].reshape(M, M), moved[lay.h2 :][:M, None]], 1)
-        apart = np.linalg.norm(mine - total) / np.linalg.norm(total)
+        leaves = {name: part.clone().requires_grad_() for name, part in map.tensors().items()}
+        nothing = torch.zeros(1, 1, 50, M, dtype=torch.float64)
+        z = forced_sequence(map.with_tensors(leaves), nothing[:, :, 0], nothing, 0.0, torch.tensor(x[:50])[None, None], backend="reference")
+        by = torch.autograd.grad((z[0, 0, :, :N] - torch.tensor(goal[:50])).square().mean(-1).sum(), [leaves[name] for name in ("D", "W2", "h2")])
+        truth = np.concatenate([by[0][0], by[1][0], by[2][0][:, None]], 1)
+        apart = (f"{np.linalg.norm(found - truth) / np.linalg.norm(truth):.0e}" for found in (mine, total))
         times = in_turns({"ours": repeated(ours), "theirs": repeated(theirs)}, turns=turns)
         per = {name: 1e3 * t.ms / T for name, t in times.items()}
         spread = f"{100 * max(t.spread for t in times.values()):.0f} %"
-        print(row(M, N, number(per["ours"]), number(per["theirs"]), ratio(per["theirs"], per["ours"]), f"{apart:.0e}", spread), flush=True)
+        print(row(M, N, number(per["ours"]), number(per["theirs"]), ratio(per["theirs"], per["ours"]), *apart, spread), flush=True)
     print(flush=True)
 
 
@@ -238,12 +247,13 @@ def memory() -> None:
     print(f"\n{100 * (peaks[1] / peaks[0] - 1):.1f} % more\n")
 
 
-def main(peer: Path | None = None, turns: int = 7) -> None:
+def main(peer: Path | None = None, turns: int = 7, only: tuple[str, ...] = ()) -> None:
+    """only: updates, streams, peers, memory; all by default."""
     print(header() + "\n")
-    updates(turns)
-    streams(turns)
-    peers(peer, turns)
-    memory()
+    tables = {"updates": lambda: updates(turns), "streams": lambda: streams(turns), "peers": lambda: peers(peer, turns), "memory": memory}
+    for name, table in tables.items():
+        if not only or name in only:
+            table()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from dynrnn_kernels.additive.layout import cpu_layout, pack
 from dynrnn_kernels.additive.norms import mean_norms, spectral_norms
 from dynrnn_kernels.additive.orbit import later
 from dynrnn_kernels.additive.tangent import carry, random_frames
+from dynrnn_kernels.influence import forward_sequence
 
 
 def compile_for(dtype: torch.dtype) -> None:
@@ -42,6 +43,8 @@ def compile_for(dtype: torch.dtype) -> None:
     else:
         dr.ColumnarLearner(2, 1, random_state=0).step([0.0, 1.0], 0.0)
         dr.ElementwiseLSTMLearner(2, 2, 1, random_state=0).step([0.0, 1.0], [0.0])
+        dr.OnlineLearner(dr.ShallowPLRNN(2, 2, 4, random_state=0), warmup=0, random_state=0).learn(np.eye(2))
+        forward_sequence(model.additive_map(), z, torch.zeros(1, 2, 5, 3, dtype=dtype), 0.1).sum().backward()
         for route in ("pruned", "search"):
             dr.analysis.cycles(([[2.0]], [[-4.0]], [[1.0]], [0.0], [-0.5]), max_period=4, route=route)
 

@@ -57,8 +57,8 @@ class Options:
     random_state: int
     backend: str
     precision: str
-    gradient: str
     n_threads: int | None
+    gradient: str = "bptt"
 
 
 @dataclass

@@ -123,16 +123,17 @@ def evaluate(
 
 
 def _free_run(model: Any, test: xr.Dataset, n_steps: int, transient: int) -> xr.Dataset:
-    from dynrnn.models.generation import generate, states_along
+    from dynrnn.models.generation import generate
     from dynrnn.models.reservoirs import Reservoir
-    from dynrnn.models.unwrap import model_of
 
     if "inputs" in test:
         within = xr.DataArray(np.arange(test.sizes["time"]), dims="time") < test["n_time"]
         padded = test["inputs"].where(within, 0.0)  # the run goes on to the longest trial's end, and is cut to each trial's own
         return generate(model, n_steps, initial=test, transient=transient, inputs=padded)
     initial: Any = test
-    if isinstance(bare := model_of(model), Reservoir):
+    if isinstance(bare := getattr(model, "model", model), Reservoir):
+        from dynrnn.models.generation import states_along
+
         ends = np.minimum(test["n_time"].values - 1, WARMED)
         initial = xr.DataArray(states_along(bare, test, np.stack([np.arange(len(ends)), ends], 1)), dims=("fit", "trial", "latent"))
     return generate(model, n_steps, initial=initial, transient=transient)

@@ -133,7 +133,8 @@ class Reservoir(Model):
         return self.encode(self._normal(n, self.observed_dim, random_state)).detach()
 
     def random_start(self) -> Tensor:
-        """That of an observation near the data's mean: from standard normal ones half of the loops of fits to noisy Lorenz-63 went elsewhere, from here one of 24."""
+        """That of an observation near the data's mean: from standard normal ones half of the loops of fits to noisy Lorenz-63 went elsewhere, from here one
+        of 24."""
         return self.encode(NEAR * self._normal(1, self.observed_dim, self.random_state)).detach()
 
     def weights(self, fit: int) -> Weights:

@@ -38,7 +38,8 @@ def test_lorenz_for_more_than_four_lyapunov_times(run, lorenz):
 
 
 def test_random_starts_lead_to_the_attractor():
-    """Fits to noisy data have two attractors, one of exponent 130 and more where no data lie, and that of the data, with .9, which starts must find (with 5,000 samples one of twelve loops leaves it)."""
+    """Fits to noisy data have two attractors, one of exponent 67 and more where no data lie, and that of the data, with .9, which starts must find. (With
+    5,000 samples one loop of twelve leaves it.)"""
     recording = dr.load_dataset("lorenz63", n_steps=20_000, noise=0.05, random_state=0)
     model = dr.ESN(3, 300, spectral_radius=0.4, input_scaling=0.5, bias_scaling=1.0, n_fits=4, random_state=0)
     found = dr.analysis.lyapunov_spectrum(dr.fit(model, recording, progress=False), 1, n_steps=200, n_segments=8)

@@ -45,7 +45,7 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     "unknown preset 'gtf2023'. Did you mean 'gtf-2023'? Known: cns-2023, gtf-2023."
     """
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5) or difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return UnknownNameError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")
 

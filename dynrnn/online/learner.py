@@ -189,7 +189,7 @@ class OnlineLearner:
         return xr.Dataset(data, coords=coords)
 
     def follow(
-        self, source: Iterable[Any], n_samples: int | None = None, *, block: int = 1, checkpoint: str | os.PathLike[str] | None = None,
+        self, source: Any, n_samples: int | None = None, *, block: int = 1, checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 100_000, progress: bool = True,
     ) -> int:
         """Learn from an iterator of samples, or of pairs (sample, input), until it ends or ``n_samples`` came; returns how many.
@@ -199,6 +199,8 @@ class OnlineLearner:
         """
         check_int("block", block, low=1)
         check_int("checkpoint_every", checkpoint_every, low=1)
+        if not isinstance(source, Iterable):
+            raise ArgumentError(f"source must be an iterator of samples, such as dynrnn.online.rows_of_file(path), got {type(source).__name__}.")
         samples, taken, saved = iter(source), 0, self.n_samples
         try:
             with tqdm(total=n_samples, unit="sample", disable=not progress) as bar:

@@ -222,6 +222,8 @@ def test_drift_is_found_where_it_is():
     [
         (lambda: learner(gradient="bptt"), ArgumentError, "take 'rtrl'"),
         (lambda: learner(gradient="rtlr"), UnknownNameError, "Did you mean 'rtrl'"),
+        (lambda: learner(gradient="RTRL"), UnknownNameError, "Did you mean 'rtrl'"),
+        (lambda: learner().follow(3), ArgumentError, "an iterator of samples"),
         (lambda: learner(optimiser="adam"), UnknownNameError, "unknown optimiser"),
         (lambda: learner(warmup=1), ArgumentError, "one sample has no standard deviation"),
         (lambda: learner(forcing=SparseTeacherForcing()), ArgumentError, "give SparseTeacherForcing"),

@@ -10,7 +10,7 @@ from torch.optim.radam import radam
 from dynrnn.models.base import Model
 from dynrnn.online.engine import Settings
 from dynrnn.streams import stream
-from dynrnn.training.parameters import flat_parameters, read
+from dynrnn.training.parameters import flat_parameters, read, trainable
 from dynrnn.training.pullback import map_of_flat
 from dynrnn_kernels.influence.cpu_stream import GATHERED, LOST, REFUSED, SINCE_RESET, STARTED, TAKEN
 from dynrnn_kernels.influence.rules import Rule, rule_of
@@ -25,9 +25,7 @@ class TorchStream:
     def __init__(self, model: Model, settings: Settings):
         F, M = model.n_fits, model.latent_dim
         self.model, self.settings, self.flat = model, settings, flat_parameters(model)
-        self.trainable = torch.ones(self.flat.size, dtype=torch.float64)
-        for name, mask in model.frozen_entries().items():
-            self.trainable[self.flat.slice(name)] = torch.as_tensor(~mask.ravel()).double()
+        self.trainable = torch.from_numpy(trainable(model, self.flat))
         self.map_of, self.unit = map_of_flat(model), torch.from_numpy(settings.unit)
         self._theta = torch.tensor(read(model, np.float64))
         self.first, self.second, self.grad = (torch.zeros_like(self._theta) for _ in range(3))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dynrnn.models.base import Model
 from dynrnn.online.engine import Settings
-from dynrnn.training.parameters import FlatParameters, flat_parameters, read
+from dynrnn.training.parameters import FlatParameters, flat_parameters, read, trainable
 from dynrnn_kernels.blas import one_blas_thread
 from dynrnn_kernels.influence.cpu_step import BY_BLAS, turned
 from dynrnn_kernels.influence.cpu_stream import Stream, StreamState, run_stream
@@ -35,14 +35,11 @@ class CompiledStream:
         if layout is None:
             raise TypeError("a model whose parameters fill the map by index is wanted")
         affine = model.observation == "affine"
-        trainable = np.ones(P)
-        for name, mask in model.frozen_entries().items():
-            trainable[flat.slice(name)] = ~mask.ravel()
-        self.layout, self.n_channels, self.n_inputs = layout._replace(pattern=None), N, model.input_dim
+        self.layout, self.n_channels = layout._replace(pattern=None), N
         order = turned(self.layout)
         self.fixed = Stream(
             flat.fill[order], flat.constant[order].astype(np.float64), AFFINE if affine else IDENTITY, flat.offset("B") if affine else max(flat.offset("L"), 0),
-            flat.offset("b"), trainable, settings.unit, settings.clip, settings.forgetting, PARTS[settings.algorithm.name], settings.algorithm.n,
+            flat.offset("b"), trainable(model, flat), settings.unit, settings.clip, settings.forgetting, PARTS[settings.algorithm.name], settings.algorithm.n,
             settings.every, settings.plain,
         )
         theta = read(model, np.float64)

@@ -12,7 +12,7 @@ import xarray as xr
 
 from dynrnn.errors import ArgumentError, FileFormatError, RecordingError, check_int, unknown_name
 from dynrnn.online.samples import block_of
-from dynrnn.online.step import Step
+from dynrnn.online.step import ON_BAD, Step
 from dynrnn.results.bundle import read_bundle, write_bundle
 from dynrnn.streams import check_random_state
 from dynrnn_kernels.columnar import CLASSIFICATION, LARGEST, REGRESSION, SKIP, TD
@@ -31,8 +31,8 @@ class ElementwiseLearner:
         self.n_fits, self.random_state = check_int("n_fits", n_fits, low=1), check_random_state(random_state)
         if head not in self.heads:
             raise unknown_name("head", head, self.heads)
-        if on_bad not in ("raise", "skip"):
-            raise unknown_name("on_bad", on_bad, ("raise", "skip"))
+        if on_bad not in ON_BAD:
+            raise unknown_name("on_bad", on_bad, ON_BAD)
         if head == "classification" and output_dim < 2:
             raise ArgumentError(f"classification needs an output_dim of at least 2 classes, got {output_dim}.")
         self.head, self.on_bad = head, on_bad

@@ -9,7 +9,6 @@ import numpy as np
 
 from dynrnn.errors import ArgumentError, RecordingError
 
-ON_BAD = ("raise", "skip")
 GAP = 1.5                   # times the usual distance of two samples, from which on they do not follow each other
 
 

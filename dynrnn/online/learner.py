@@ -26,14 +26,14 @@ from dynrnn.online.by_torch import TorchStream
 from dynrnn.online.compiled import CompiledStream, layout_for
 from dynrnn.online.drift import DriftMonitor
 from dynrnn.online.engine import Engine, Settings
-from dynrnn.online.incoming import ON_BAD, Block, Clock, checked
+from dynrnn.online.incoming import Block, Clock, checked
 from dynrnn.online.scaling import Warmup
-from dynrnn.online.step import Step
+from dynrnn.online.step import ON_BAD, Step
 from dynrnn.online.strength import Strength, forcing_config, forcing_from
 from dynrnn.results.bundle import read_bundle, write_bundle
 from dynrnn.streams import check_random_state
 from dynrnn.training.common import adopt_names, plain
-from dynrnn.training.forcing import Forcing, GeneralizedTeacherForcing, PerFit, per_fit
+from dynrnn.training.forcing import Forcing, GeneralizedTeacherForcing, PerFit, per_fit, per_fit_ends
 from dynrnn.training.gradients import check_gradient
 from dynrnn.training.parameters import write
 from dynrnn_kernels.influence.cpu_stream import LOST, REFUSED, TAKEN
@@ -93,9 +93,9 @@ class OnlineLearner:
     ):
         if not isinstance(model, Model) or isinstance(model, Reservoir):
             raise ArgumentError(f"model must be one that is trained by descent, such as dr.ALRNN(...), got {type(model).__name__}.")
-        if gradient == "bptt":
-            raise ArgumentError("gradient='bptt' looks back over a window, and a stream has none: take 'rtrl', which is equal, or dr.fit on stored data.")
         algorithm = check_gradient(gradient, model)
+        if algorithm is None:
+            raise ArgumentError("gradient='bptt' looks back over a window, and a stream has none: take 'rtrl', which is equal, or dr.fit on stored data.")
         if optimiser not in OPTIMISERS:
             raise unknown_name("optimiser", optimiser, OPTIMISERS)
         if on_bad not in ON_BAD:
@@ -110,18 +110,14 @@ class OnlineLearner:
             raise ArgumentError("one sample has no standard deviation: take warmup of at least 2, better some hundred, or 0 to keep the model's own units.")
         forcing = GeneralizedTeacherForcing() if forcing is None else forcing
         F, M, N = model.n_fits, model.latent_dim, model.observed_dim
-        rates = learning_rate if isinstance(learning_rate, tuple) else (learning_rate, learning_rate)
-        if len(rates) != 2:
-            raise ArgumentError(f"learning_rate as a tuple is (start, end), got {learning_rate!r}.")
-        self._rates = tuple(per_fit("learning_rate", rate, F, low=1e-30, high=1e3) for rate in rates)
-        forced = M if forcing.n_forced is None else check_int("n_forced", forcing.n_forced, low=0, high=M)
+        self._rates = per_fit_ends("learning_rate", learning_rate, F, low=1e-30, high=1e3)
         settings = Settings(
-            algorithm=algorithm, unit=(np.arange(M) < (forced if model.observation == "affine" else min(forced, N))).astype(np.float64),     # pyright: ignore
+            algorithm=algorithm, unit=forcing.units(M, N, model.observation),
             clip=per_fit("gradient_clip", gradient_clip, F, low=0.0), forgetting=per_fit("forgetting", forgetting, F, low=0.0, high=1.0), every=update_every,
             plain=optimiser == "sgd", random_state=check_random_state(random_state),
         )
         self._config: dict[str, Any] = dict(
-            gradient=gradient, forcing=forcing_config(forcing), learning_rate=plain(list(rates)), optimiser=optimiser,
+            gradient=gradient, forcing=forcing_config(forcing), learning_rate=plain(list(self._rates)), optimiser=optimiser,
             update_every=update_every, gradient_clip=plain(gradient_clip), forgetting=plain(forgetting), horizon=horizon, warmup=warmup, dt=dt, on_bad=on_bad,
             drift_window=drift_window, drift_threshold=float(drift_threshold), random_state=settings.random_state,
         )
@@ -194,7 +190,7 @@ class OnlineLearner:
     ) -> int:
         """Learn from an iterator of samples, or of pairs (sample, input), until it ends or ``n_samples`` came; returns how many.
 
-        block : samples that are gathered before they are learned; more than 1 is faster (Python takes some 50 microseconds a call), and late by as many.
+        block : samples that are gathered before they are learned; more than 1 is faster (Python takes some hundred microseconds a call), and late by as many.
         checkpoint : where to save the learner every ``checkpoint_every`` samples and at the end, also when it is interrupted.
         """
         check_int("block", block, low=1)
@@ -208,9 +204,7 @@ class OnlineLearner:
                     got = list(islice(samples, block if n_samples is None else min(block, n_samples - taken)))
                     if not got:
                         break
-                    pairs = [one if isinstance(one, tuple) else (one, None) for one in got]
-                    u = None if pairs[0][1] is None else np.stack([np.asarray(one[1], dtype=np.float64) for one in pairs])
-                    loss = self.learn(self._stacked([one[0] for one in pairs]), u).loss.values
+                    loss = self._gathered([one if isinstance(one, tuple) else (one, None) for one in got])
                     taken += len(got)
                     bar.update(len(got))
                     if np.isfinite(loss).any():
@@ -223,11 +217,12 @@ class OnlineLearner:
                 self.save(checkpoint)
         return taken
 
-    @staticmethod
-    def _stacked(rows: list[Any]) -> Any:
-        """Samples of one width as an array; others as they are, so that the check can say what is wrong with them."""
-        arrays = [np.asarray(row, dtype=np.float64) for row in rows]
-        return np.stack(arrays) if len({a.shape for a in arrays}) == 1 else arrays[0]
+    def _gathered(self, pairs: list[tuple[Any, Any]]) -> np.ndarray:
+        """Losses [F, T] of samples with their inputs: all at once, or one by one where they are not alike, so that the check can say of which one."""
+        alike = {(np.shape(x), None if u is None else np.shape(u)) for x, u in pairs}
+        if len(alike) > 1:
+            return np.stack([self.step(x, u).loss for x, u in pairs], 1)
+        return self.learn([x for x, _ in pairs], None if pairs[0][1] is None else [u for _, u in pairs]).loss.values
 
     def _checked(self, x: Any, u: Any, time: Any) -> Block:
         model = self._model
@@ -236,11 +231,11 @@ class OnlineLearner:
     def _recording(self, given: xr.Dataset) -> Block:
         recording = as_recording(given)
         check_fits(self._model, recording)
-        adopt_names(self._model, recording)
         lengths = recording.n_time.values.astype(int)
         whole = lambda values: np.concatenate([values[k, :n] for k, n in enumerate(lengths)])  # noqa: E731
         block = self._checked(whole(recording.observed.values), whole(recording.inputs.values) if "inputs" in recording else None, None)
         block.restart[np.concatenate([[0], np.cumsum(lengths)[:-1]])] = True
+        adopt_names(self._model, recording)
         return block
 
     def _take(self, block: Block, progress: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -323,9 +318,9 @@ class OnlineLearner:
             given |= {name: array(given[name]) for name in ("gradient_clip", "forgetting")}
             given |= {"forcing": forcing_from(given["forcing"]), "learning_rate": tuple(array(rate) for rate in given["learning_rate"])}
             learner = cls(model, **given)
+            learner.n_samples, learner.skipped, learner._clock.last = int(config["n_samples"]), dict(config["skipped"]), config["last"]
             for name, own in (("engine", learner._engine), ("warmup", learner._warmup), ("drift", learner._monitor), ("strength", learner._strength)):
                 own.adopt(part(name))
         except (ArgumentError, TypeError, KeyError, ValueError, RuntimeError) as error:
             raise FileFormatError(f"{path}: what it holds does not make a learner: {error}") from error
-        learner.n_samples, learner.skipped, learner._clock.last = int(config["n_samples"]), dict(config["skipped"]), config["last"]
         return learner

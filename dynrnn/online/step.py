@@ -1,10 +1,12 @@
-"""What a learner says to one sample."""
+"""What a learner says to one sample, and what it may do with a bad one."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
+
+ON_BAD = ("raise", "skip")
 
 
 class Step(NamedTuple):

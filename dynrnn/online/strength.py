@@ -80,8 +80,7 @@ class Strength:
             map = model.additive_map().to(torch.float64).written_out()
             states = model.encode(torch.as_tensor(self.recent).expand(model.n_fits, -1, -1))[:, None]
             kappa = JACOBIAN_NORMS[self.adaptive.norm](pack(map), layout_of(map), states, backend="cpu").max(1)
-        estimate = np.where(np.isfinite(kappa), 1 - 1 / np.maximum(kappa, 1), 1.0)
-        self.alpha = np.where(estimate > self.alpha, estimate, self.gamma * self.alpha + (1 - self.gamma) * estimate)
+        self.alpha = self.adaptive.relaxed(self.alpha, kappa, self.gamma)
 
     def tensors(self) -> dict[str, Tensor]:
         if self.adaptive is None:

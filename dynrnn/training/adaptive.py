@@ -48,9 +48,7 @@ class AdaptiveAlpha:
         states = None if self.forcing.norm == "jacobian_upper_bound" else torch.from_numpy(self._states(u, fits, theta)).to(self.device)
         norm = JACOBIAN_NORMS[self.forcing.norm](flat.to(self.device), self.layout, states, backend=self.backend)
         kappa = norm.max(1).astype(np.float64)
-        estimate = np.where(np.isfinite(kappa), 1 - 1 / np.maximum(kappa, 1), 1.0)      # Jacobians that overflow ask for all the forcing that there is
-        old, gamma = self.alpha[fits], self.gamma[fits]
-        self.alpha[fits] = np.where(estimate > old, estimate, gamma * old + (1 - gamma) * estimate)
+        self.alpha[fits] = self.forcing.relaxed(self.alpha[fits], kappa, self.gamma[fits])
         return self.alpha
 
     def _states(self, u: int, fits: np.ndarray, theta: np.ndarray) -> np.ndarray:

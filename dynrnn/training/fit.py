@@ -19,7 +19,7 @@ from dynrnn.results.run_folder import RunFolder
 from dynrnn.streams import check_random_state
 from dynrnn.training.checkpoints import Checkpoints
 from dynrnn.training.common import adopt_units, plain, store
-from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing, GeneralizedTeacherForcing, PerFit, per_fit
+from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing, GeneralizedTeacherForcing, PerFit, per_fit, per_fit_ends
 from dynrnn.training.gradients import check_gradient
 from dynrnn.training.loop import Options, train
 from dynrnn.training.regularisation import Regularisation
@@ -156,10 +156,7 @@ def fit(
     if forcing.n_forced is not None:
         check_int("n_forced", forcing.n_forced, low=0, high=model.latent_dim)
     F = model.n_fits
-    rates = learning_rate if isinstance(learning_rate, tuple) else (learning_rate, learning_rate)
-    if len(rates) != 2:
-        raise ArgumentError(f"learning_rate as a tuple is (start, end), got {learning_rate!r}.")
-    start, end = (per_fit("learning_rate", rate, F, low=1e-30, high=1e3) for rate in rates)
+    start, end = per_fit_ends("learning_rate", learning_rate, F, low=1e-30, high=1e3)
     random_state = check_random_state(random_state)
     recording = as_recording(recording)
     check_fits(model, recording)

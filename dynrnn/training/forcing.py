@@ -31,11 +31,25 @@ def per_fit(name: str, value: PerFit, n_fits: int, *, low: float = -np.inf, high
     return np.broadcast_to(out, (n_fits,)).copy()
 
 
+def per_fit_ends(name: str, value: PerFit | tuple[PerFit, PerFit], n_fits: int, *, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    """Start and end [F] of what is one value, or moves from one to another."""
+    ends = value if isinstance(value, tuple) else (value, value)
+    if len(ends) != 2:
+        raise ArgumentError(f"{name} as a tuple is (start, end), got {value!r}.")
+    return per_fit(name, ends[0], n_fits, low=low, high=high), per_fit(name, ends[1], n_fits, low=low, high=high)
+
+
 @dataclass(frozen=True)
 class Forcing:
     """Base of the forcing schemes. ``n_forced``: force only the first so many latent units (partial forcing); None forces all that have a target."""
 
     n_forced: int | None = field(default=None, kw_only=True)
+
+    def units(self, latent_dim: int, observed_dim: int, observation: str) -> np.ndarray:
+        """1 for the latent units [M] that may be forced: only those that have a target."""
+        most = latent_dim if observation == "affine" else observed_dim
+        forced = latent_dim if self.n_forced is None else check_int("n_forced", self.n_forced, low=0, high=latent_dim)
+        return (np.arange(latent_dim) < min(forced, most)).astype(np.float64)
 
     def strength(self, updates: np.ndarray, n_updates: int, n_fits: int) -> np.ndarray:
         """alpha at each of ``updates`` (0-based), [n, F]."""
@@ -140,6 +154,11 @@ class AdaptiveTeacherForcing(Forcing):
         check_int("every", self.every, low=1)
         per_fit("alpha", self.alpha, np.size(self.alpha), low=0.0, high=1.0)
         per_fit("gamma", self.gamma, np.size(self.gamma), low=0.0, high=1.0)
+
+    def relaxed(self, alpha: np.ndarray, kappa: np.ndarray, gamma: np.ndarray) -> np.ndarray:
+        """The strength [F] after norms kappa [F] were found, which ask for all the forcing that there is where they overflow."""
+        estimate = np.where(np.isfinite(kappa), 1 - 1 / np.maximum(kappa, 1), 1.0)
+        return np.where(estimate > alpha, estimate, gamma * alpha + (1 - gamma) * estimate)
 
     def strength(self, updates: np.ndarray, n_updates: int, n_fits: int) -> np.ndarray:
         """The strength at the start; the training loop adapts it."""

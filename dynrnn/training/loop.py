@@ -23,7 +23,7 @@ from dynrnn.training.adaptive import AdaptiveAlpha
 from dynrnn.training.checkpoints import Checkpoints
 from dynrnn.training.draws import Sampler
 from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing
-from dynrnn.training.parameters import FlatParameters, flat_parameters, read, write
+from dynrnn.training.parameters import FlatParameters, flat_parameters, read, trainable, write
 from dynrnn.training.pullback import map_of_flat
 from dynrnn.training.regularisation import Regularisation
 from dynrnn.training.status import Status
@@ -122,11 +122,7 @@ def build_problem(model: Model, recording: xr.Dataset, options: Options) -> tupl
     inputs = np.ascontiguousarray(recording.inputs.values) if "inputs" in recording else np.zeros((*data.shape[:2], 0))
     beyond = np.arange(data.shape[1])[None] >= recording.n_time.values[:, None]
     weight, goal, condition = options.regularisation.pulls(model, flat)
-    trainable = np.ones(flat.size)
-    for name, mask in model.frozen_entries().items():
-        trainable[flat.slice(name)] = ~mask.ravel()
-    forced = M if options.forcing.n_forced is None else options.forcing.n_forced
-    unit = np.arange(M) < (forced if model.observation == "affine" else min(forced, N))
+    unit = options.forcing.units(M, N, model.observation)
     affine = model.observation == "affine"
     f4 = np.float32
     return flat, Problem(
@@ -134,7 +130,7 @@ def build_problem(model: Model, recording: xr.Dataset, options: Options) -> tupl
         obs_weight=flat.offset("B") if affine else max(flat.offset("L"), 0), obs_bias=flat.offset("b"),
         data=data, inputs=np.nan_to_num(inputs).astype(f4), has_missing=bool(np.isnan(data[~beyond]).any()),
         channel_mean=np.broadcast_to(np.nanmean(data, axis=(0, 1), dtype=np.float64), (F, N)).astype(f4, order="C"), noise_level=options.noise.astype(f4),
-        gate=options.forcing.gate(T, F, recording).astype(f4), unit=unit.astype(f4), trainable=trainable.astype(f4),
+        gate=options.forcing.gate(T, F, recording).astype(f4), unit=unit.astype(f4), trainable=trainable(model, flat).astype(f4),
         decay=weight.astype(f4), decay_to=goal.astype(f4), condition=condition.astype(f4), clip=options.gradient_clip.astype(f4),
         max_refused=options.max_refused,
     )

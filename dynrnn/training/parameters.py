@@ -36,6 +36,14 @@ class FlatParameters:
         return self.offsets[name][0] if name in self.offsets else -1
 
 
+def trainable(model: Model, flat: FlatParameters) -> np.ndarray:
+    """1 for each parameter that is trained, 0 for those that stay as they are: [P] float64."""
+    out = np.ones(flat.size)
+    for name, mask in model.frozen_entries().items():
+        out[flat.slice(name)] = ~mask.ravel()
+    return out
+
+
 def read(model: Model, dtype: type = np.float32) -> np.ndarray:
     """All parameters, [F, P]."""
     return np.concatenate([p.detach().numpy().reshape(model.n_fits, -1) for p in model.parameters()], 1).astype(dtype)

@@ -133,7 +133,7 @@ def test_random_ones_are_unbiased(algorithm):
 
 def test_names():
     assert algorithm_of("snap-3") == ("snap", 3)
-    assert algorithm_of("rtrl").exact
+    assert algorithm_of("rtrl") == ("rtrl", 0)
     for wrong in ("snap", "snap-0", "truncated-", "RTRL", "rtrl-2", ""):
         with pytest.raises(KernelError, match="an algorithm is one of rtrl"):
             algorithm_of(wrong)

@@ -249,3 +249,17 @@ def test_an_iterator_is_followed_and_saved(tmp_path):
     whole.learn(X[:330])
     np.testing.assert_array_equal(theta_of(dr.OnlineLearner.load(tmp_path / "learner")), theta_of(whole))
     assert one.follow(iter(X[330:]), n_samples=10, progress=False) == 10
+
+
+def test_a_sample_of_another_width_takes_no_other_with_it():
+    """Gathered with five good ones, it is counted alone, and the others are learned as without it being gathered."""
+    rows = [*X[:103], X[103, :2], *X[104:120]]
+    one, single = learner(on_bad="skip"), learner(on_bad="skip")
+    assert one.follow(iter(rows), block=6, progress=False) == 120
+    for row in rows:
+        single.step(row)
+    assert one.n_samples == 120
+    assert one.skipped == {"width": 1}
+    np.testing.assert_array_equal(theta_of(one), theta_of(single))
+    with pytest.raises(RecordingError, match=r"sample 103 has the shape \(2,\)"):
+        learner().follow(iter(rows), block=6, progress=False)

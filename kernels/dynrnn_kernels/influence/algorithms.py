@@ -19,10 +19,6 @@ class Algorithm(NamedTuple):
         """Whether there is a kernel for additive maps; all others, and all on other maps, are the slow reference."""
         return self.name in COMPILED
 
-    @property
-    def exact(self) -> bool:
-        return self.name == "rtrl"
-
 
 COMPILED = ("rtrl", "truncated", "diagonal", "e-prop", "rflo")
 PLAIN = ("rtrl", "diagonal", "e-prop", "rflo", "uoro", "kronecker")

@@ -142,7 +142,7 @@ def generate(
         (fit, trial, latent) as a tensor or DataArray, such as ``warmup`` returns or ``orbit.latent.isel(time=-1)``, or None for a random
         state a fit (of a reservoir: that of an observation near the mean). Missing channels (NaN) start from their mean. A run that goes on from another's
         last state is the same to the bit. A reservoir's state at a single sample is a regression: after noisy data one in six led a run elsewhere, where
-        ``warmup`` led none.
+        of those that ``warmup`` gave one in 24 did.
     transient : samples to drop before the first that is returned.
     inputs : (trial, time, input) from the initial sample on, for models with inputs; by default those of ``initial``.
         The input at index t acts in the step to t.

@@ -76,7 +76,8 @@ def derivative_along(function: Callable[[Tensor], Tensor], x: Tensor, q: Tensor)
 
 @dataclass(frozen=True)
 class Mapped:
-    """Fits of a map of the kernels; ``constant`` [K] is the input where none is given. Tangents of an additive map are compiled, others multiply by J."""
+    """Fits of a map of the kernels; ``constant`` [K] is the input where none is given. Tangents of an additive map are compiled; others go
+    by J, or without it where they are few."""
 
     map: Map
     constant: Tensor

@@ -18,11 +18,16 @@ NAME = re.compile(r"update-(\d+)")
 
 
 class Checkpoints:
-    """Called with an update's number and the parameters after so many updates; each model is in the folder before training goes on."""
+    """Called with an update's number and the parameters after so many updates; each model is in the folder before training goes on.
 
-    def __init__(self, every: int, folder: RunFolder | None):
+    ``done``: updates of a training that is taken up again, whose models up to then are read from the folder.
+    """
+
+    def __init__(self, every: int, folder: RunFolder | None, done: int | None = None):
         self.every, self.folder = every, folder
         self.models: dict[int, Model] = {}
+        if folder is not None and done is not None:
+            self.models = {update: model for update, model in load_checkpoints(folder.path).items() if update <= done}
 
     def __call__(self, update: int, model: Model, theta: np.ndarray) -> None:
         self.models[update] = copy.deepcopy(model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -15,16 +16,19 @@ from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.base import Model
 from dynrnn.models.generation import check_fits
 from dynrnn.models.reservoirs import Reservoir
-from dynrnn.results.run_folder import RunFolder
+from dynrnn.results._files import json_value
+from dynrnn.results.schema import data_fingerprint
 from dynrnn.streams import check_random_state
 from dynrnn.training.checkpoints import Checkpoints
 from dynrnn.training.common import adopt_units, plain, store
 from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing, GeneralizedTeacherForcing, PerFit, per_fit, per_fit_ends
 from dynrnn.training.gradients import check_gradient
-from dynrnn.training.loop import Options, train
+from dynrnn.training.loop import Hooks, Options, Progress, train
 from dynrnn.training.regularisation import Regularisation
 from dynrnn.training.reservoir import fit_reservoir
+from dynrnn.training.resume import TRAINING, begun_with, open_folder
 from dynrnn.training.run import Run
+from dynrnn.training.state import TrainingState
 from dynrnn.training.updates import check_device_updates
 from dynrnn_kernels.additive.config import PRECISIONS
 
@@ -52,6 +56,9 @@ def fit(
     keep: Literal["last", "best"] = "last",
     validate_every: int | None = None,
     checkpoint_every: int | None = None,
+    save_every: int | None = None,
+    resume: bool | TrainingState = False,
+    callback: Callable[[Progress], bool | None] | None = None,
     max_refused: int = 20,
     backend: str | None = None,
     precision: str = "ieee",
@@ -75,6 +82,10 @@ def fit(
     checkpoint_every : keep the model of every so many updates, and of the first and the last, in ``run.checkpoints`` and, while training goes on,
         in the folder (``load_checkpoints``); they take O(n_updates / checkpoint_every) times the memory of the parameters. None by default.
     out : a new folder for config, checkpoints and results.
+    save_every : with ``out``: keep all that the training needs to go on in the folder, anew every so many updates and after the last.
+    resume : True goes on with the training that was broken off in ``out``, to the bit as if it had not been, or begins where there is none;
+        everything else must be as it was, or it is an ArgumentError that names what differs. A ``TrainingState`` goes on from that.
+    callback : called every ``validate_every`` updates and after the last with a ``Progress``; training ends where it returns True.
     noise : standard deviation of Gaussian noise on windows (inputs and targets alike), in standard deviations of the channel.
     regularisation : see ``Regularisation``; none by default.
     gradient_clip : largest norm of a fit's gradient; no clipping by default.
@@ -143,6 +154,10 @@ def fit(
     check_gradient(gradient, model, chosen)
     if validate_every is not None:
         check_int("validate_every", validate_every, low=1)
+    if save_every is not None:
+        check_int("save_every", save_every, low=1)
+    if out is None and (save_every is not None or resume is True):
+        raise ArgumentError("save_every and resume=True need a folder to keep the training in: give out=.")
     if n_threads is not None:
         check_int("n_threads", n_threads, low=1)
     for name, tensor in model.state_dict().items():
@@ -157,6 +172,8 @@ def fit(
         check_int("n_forced", forcing.n_forced, low=0, high=model.latent_dim)
     F = model.n_fits
     start, end = per_fit_ends("learning_rate", learning_rate, F, low=1e-30, high=1e3)
+    if resume is True and random_state is None and out is not None:
+        random_state = begun_with(out)
     random_state = check_random_state(random_state)
     recording = as_recording(recording)
     check_fits(model, recording)
@@ -179,11 +196,15 @@ def fit(
         "standardise": standardise, "keep": keep, "checkpoint_every": checkpoint_every, "backend": chosen, "precision": precision, "gradient": gradient,
         "random_state": random_state, "recording": plain(dict(recording.attrs)),
     }
-    folder = None if out is None else RunFolder.create(out, config)                 # an output folder in use is refused before any work
+    about = {"config": config, "data": data_fingerprint(recording), "validation": None if validation is None else data_fingerprint(validation)}
+    about = json_value(about, "config")
+    folder, start = open_folder(out, config, about, resume)                         # an output folder in use is refused before any work
 
     adopt_units(model, recording, standardise)
-    checkpoints = None if checkpoint_every is None else Checkpoints(checkpoint_every, folder)
-    trained = train(model, recording, validation, options, checkpoints)
+    checkpoints = None if checkpoint_every is None else Checkpoints(checkpoint_every, folder, None if start is None else start.done)
+    saver = None if folder is None or save_every is None else (folder.checkpoints / TRAINING, save_every)
+    hooks = Hooks(checkpoints, callback, options.validate_every, saver, start, about)
+    trained = train(model, recording, validation, options, hooks)
     run = Run(
         model=trained.best if keep == "best" and trained.best is not None else trained.last,
         history=trained.history, status=trained.status, refused=trained.refused, last=trained.last, best=trained.best, config=config,

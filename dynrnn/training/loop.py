@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import numba
 import numpy as np
@@ -15,28 +17,28 @@ import torch
 import xarray as xr
 from tqdm.auto import tqdm
 
-from dynrnn.analysis.reconstruction import d_stsp
 from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.base import Model
-from dynrnn.models.generation import generate
 from dynrnn.training.adaptive import AdaptiveAlpha
+from dynrnn.training.book import Book
 from dynrnn.training.checkpoints import Checkpoints
 from dynrnn.training.draws import Sampler
 from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing
+from dynrnn.training.history import History
 from dynrnn.training.parameters import FlatParameters, flat_parameters, read, trainable, write
 from dynrnn.training.pullback import map_of_flat
 from dynrnn.training.regularisation import Regularisation
+from dynrnn.training.state import TrainingState
 from dynrnn.training.status import Status
 from dynrnn.training.updates import DeviceUpdates, HostUpdates, Updates
+from dynrnn.training.validation import Validator
 from dynrnn_kernels.additive.tile import ROWS
 from dynrnn_kernels.blas import one_blas_thread
 from dynrnn_kernels.update import AFFINE, IDENTITY, Problem, State, by_backpropagation, by_influence, run_updates, run_updates_reference
 from dynrnn_kernels.update.problem import BAD_STEP
 from dynrnn_kernels.update.reference import filled
 
-HISTORY_POINTS = 1000        # rows of the history at most; loss and gradient norm are means over the updates of a row
 BLOCK_SECONDS = 0.2          # the kernel is called for about so long at a time, so that the bar moves and Ctrl-C works
-VALIDATION_STARTS = 8
 
 
 @dataclass
@@ -61,6 +63,30 @@ class Options:
     gradient: str = "bptt"
 
 
+@dataclass(frozen=True)
+class Progress:
+    """What a callback is told: ``update`` of ``n_updates`` are done; ``validation`` [F], D_stsp where it was just computed, else None; ``state()``
+    gives all that the training needs to go on from here."""
+
+    update: int
+    n_updates: int
+    validation: np.ndarray | None
+    state: Callable[[], TrainingState]
+
+
+@dataclass
+class Hooks:
+    """What happens beside the updates: models kept on the way, a callback every so many updates (True stops the training), where and how often
+    the state is saved, a state to go on from, and what states say they are of."""
+
+    checkpoints: Checkpoints | None = None
+    callback: Callable[[Progress], bool | None] | None = None
+    every: int = 1
+    save: tuple[Path, int] | None = None
+    start: TrainingState | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+
 @dataclass
 class Trained:
     last: Model
@@ -68,45 +94,6 @@ class Trained:
     history: xr.Dataset
     status: xr.DataArray
     refused: xr.DataArray
-
-
-class History:
-    """Sums over the updates of a row, so that memory does not grow with n_updates."""
-
-    def __init__(self, n_updates: int, n_fits: int):
-        self.every = -(-n_updates // HISTORY_POINTS)
-        self.rows = -(-n_updates // self.every)
-        self.loss, self.norm = np.zeros((n_fits, self.rows)), np.zeros((n_fits, self.rows))
-        self.alpha, self.rate = np.full((n_fits, self.rows), np.nan), np.full((n_fits, self.rows), np.nan)
-        self.seconds = np.zeros((n_fits, self.rows))
-        self.last_update = np.minimum(np.arange(1, self.rows + 1) * self.every, n_updates)
-
-    def add(self, first: int, loss: np.ndarray, norm: np.ndarray, alpha: np.ndarray, rate: np.ndarray, seconds: float) -> None:
-        row = (first + np.arange(len(loss))) // self.every
-        for k in range(loss.shape[1]):
-            np.add.at(self.loss[k], row, loss[:, k])
-            np.add.at(self.norm[k], row, norm[:, k])
-        self.alpha[:, row], self.rate[:, row] = alpha.T, rate.T
-        self.seconds[:, row] = seconds
-
-    def dataset(self, fits: np.ndarray, validation: dict[int, np.ndarray]) -> xr.Dataset:
-        size = np.diff(self.last_update, prepend=0)
-        dims = ("fit", "update")
-        data = {
-            "loss": (dims, self.loss / size, {"long_name": "loss with regularisers, mean over the updates of a row", "units": "variances"}),
-            "alpha": (dims, self.alpha, {"long_name": "forcing strength", "units": "1"}),
-            "learning_rate": (dims, self.rate, {"long_name": "learning rate", "units": "1"}),
-            "gradient_norm": (dims, self.norm / size, {"long_name": "gradient norm before clipping, mean over the updates of a row", "units": "1"}),
-            "seconds": (dims, self.seconds, {"long_name": "time since the start", "units": "s"}),
-        }
-        out = xr.Dataset(data, coords={"fit": fits, "update": self.last_update})
-        if validation:
-            values = np.full((len(fits), self.rows), np.nan)
-            for update, score in validation.items():
-                values[:, (update - 1) // self.every] = score
-            meaning = "D_stsp on the validation recording, mean over free runs from several starts, NaN where it was not computed"
-            out["validation"] = dims, values, {"long_name": meaning, "units": "nat"}
-        return out
 
 
 def standardised(model: Model, recording: xr.Dataset) -> np.ndarray:
@@ -142,39 +129,7 @@ def build_state(model: Model) -> State:
     return State(theta, np.zeros_like(theta), np.zeros_like(theta), counts[0], np.ones(F, dtype=np.bool_), *counts[1:])
 
 
-class Validator:
-    """D_stsp of free runs against the validation recording, per fit, and the parameters that were best.
-
-    The mean over runs from ``VALIDATION_STARTS`` samples spread over the recording, each as long as it: a model that loses its attractor
-    does so sooner from one start than from another, and one run misses it. Models with inputs run once, along the recording's own.
-    """
-
-    def __init__(self, model: Model, recording: xr.Dataset):
-        self.model = model
-        n_time = recording.n_time.values
-        self.true = [recording.observed.values[k, : int(n)] for k, n in enumerate(n_time)]
-        self.n_steps = int(n_time.max())
-        self.initial: xr.Dataset | np.ndarray = recording
-        self.transient = 0
-        if "inputs" not in recording:
-            longest = self.true[int(np.argmax(n_time))]
-            seen = longest[~np.isnan(longest).all(1)]
-            self.initial = seen[np.linspace(0, len(seen) - 1, VALIDATION_STARTS + 1).astype(int)[:-1], None]
-            self.transient = self.n_steps // 4
-        self.scores: dict[int, np.ndarray] = {}
-        self.best = np.full(model.n_fits, np.inf)
-        self.theta = read(model)
-
-    def __call__(self, update: int, theta: np.ndarray) -> None:
-        write(self.model, theta)
-        orbits = generate(self.model, self.n_steps, initial=self.initial, transient=self.transient).observed.values
-        score = d_stsp(self.true, orbits, "dynrnn-1").mean(1)
-        better = score < self.best
-        self.best[better], self.theta[better] = score[better], theta[better]
-        self.scores[update] = score
-
-
-def updates_by(options: Options, model: Model, flat: FlatParameters, problem: Problem, state: State, sampler: Sampler) -> Updates:
+def updates_by(options: Options, model: Model, flat: FlatParameters, problem: Problem, state: State, sampler: Sampler, done: int) -> Updates:
     """Whole updates in compiled code where the map is filled by index, else, and for gradients accumulated forwards, through torch's autograd."""
     T = options.sequence_length
     sequence = partial(by_backpropagation, backend=options.backend)
@@ -187,11 +142,11 @@ def updates_by(options: Options, model: Model, flat: FlatParameters, problem: Pr
         template = cast(AdditiveModel, model).additive_map()                        # what has a layout is one
         return HostUpdates(by_torch, filled(template, problem), problem, state, sampler, T)
     if options.backend == "triton":
-        return DeviceUpdates(flat.layout, problem, state, sampler, T, options.precision)
+        return DeviceUpdates(flat.layout, problem, state, sampler, T, options.precision, done)
     return HostUpdates(run_updates, flat.layout, problem, state, sampler, T)
 
 
-def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, options: Options, checkpoints: Checkpoints | None = None) -> Trained:
+def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, options: Options, hooks: Hooks) -> Trained:
     """Run all updates; ``model`` ends with the parameters of the last."""
     F, T = model.n_fits, options.sequence_length
     fits = model.fit_number.numpy().copy()
@@ -205,24 +160,28 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
         adaptive = AdaptiveAlpha(flat, cast(AdditiveModel, model), options.forcing, problem, sampler, T, options.backend)
     validator = None if validation is None else Validator(model, validation)
     history = History(options.n_updates, F)
-    updates = updates_by(options, model, flat, problem, state, sampler)
+    book = Book(state, history, validator, adaptive, hooks.about)
+    done = 0 if hooks.start is None else book.adopt(hooks.start)
+    updates = updates_by(options, model, flat, problem, state, sampler, done)
     start, end = options.learning_rate
     ratio = end / start
+    stops = [hooks.every] if hooks.callback else []
+    stops += [adaptive.forcing.every] if adaptive else []
+    stops += [options.validate_every] if validator else []
+    stops += [hooks.checkpoints.every] if hooks.checkpoints else []
+    stops += [hooks.save[1]] if hooks.save else []
 
-    if checkpoints is not None:
-        checkpoints(0, model, state.theta)
-    began, done, block = time.perf_counter(), 0, 1
+    def due(every: int) -> bool:
+        return done % every == 0 or done == options.n_updates
+
+    if hooks.checkpoints is not None and done == 0:
+        hooks.checkpoints(0, model, state.theta)
+    began, block, stopped = time.perf_counter() - float(history.seconds.max()), 1, False
     with threads(options.n_threads, F * -(-options.batch_size // ROWS)), one_blas_thread(), tqdm(
-        total=options.n_updates, unit="update", disable=not options.progress, desc=f"{model.family} x {F}", smoothing=0.1
+        total=options.n_updates, unit="update", disable=not options.progress, desc=f"{model.family} x {F}", smoothing=0.1, initial=done
     ) as bar:
-        while done < options.n_updates and state.active.any():
-            n = min(block, options.n_updates - done)
-            if adaptive is not None:
-                n = min(n, adaptive.forcing.every - done % adaptive.forcing.every)
-            if validator is not None:
-                n = min(n, options.validate_every - done % options.validate_every)
-            if checkpoints is not None:
-                n = min(n, checkpoints.every - done % checkpoints.every)
+        while done < options.n_updates and state.active.any() and not stopped:
+            n = min(block, options.n_updates - done, *(every - done % every for every in stops))
             numbers = np.arange(done, done + n)
             if adaptive is None:
                 alpha = options.forcing.strength(numbers, options.n_updates, F)
@@ -238,12 +197,19 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
             block = int(np.clip(BLOCK_SECONDS / max(took / n, 1e-9), 1, min(updates.largest, 2 * block + 1)))
             done += n
             history.add(done - n, loss, norm, alpha, rate, time.perf_counter() - began)
-            if validator is not None and (done % options.validate_every == 0 or done == options.n_updates):
+            scores = None
+            if validator is not None and due(options.validate_every):
                 updates.fetch()
-                validator(done, state.theta)
-            if checkpoints is not None and (done % checkpoints.every == 0 or done == options.n_updates):
+                scores = validator(done, state.theta)
+            if hooks.checkpoints is not None and due(hooks.checkpoints.every):
                 updates.fetch()
-                checkpoints(done, model, state.theta)
+                hooks.checkpoints(done, model, state.theta)
+            if hooks.callback is not None and due(hooks.every):
+                updates.fetch()
+                stopped = bool(hooks.callback(Progress(done, options.n_updates, scores, partial(book.state, done))))
+            if hooks.save is not None and due(hooks.save[1]):
+                updates.fetch()
+                book.state(done).save(hooks.save[0])
             bar.update(n)
             bar.set_postfix(loss=f"{np.median(loss[-1]):.3g}", alpha=f"{np.median(alpha[-1]):.3g}", refused=int(state.refused.sum()))
     updates.fetch()
@@ -252,12 +218,13 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
     if validator is not None:
         best = copy.deepcopy(model)
         write(best, validator.theta)
-    stopped = np.where(state.reason == BAD_STEP, Status.STOPPED_STEP.value, Status.STOPPED_GRADIENT.value)
-    status = np.where(state.active, Status.FINISHED.value, stopped).astype(object)
+    lost = np.where(state.reason == BAD_STEP, Status.STOPPED_STEP.value, Status.STOPPED_GRADIENT.value)
+    ended = Status.STOPPED_CALLBACK.value if stopped and done < options.n_updates else Status.FINISHED.value
+    status = np.where(state.active, ended, lost).astype(object)
     coords = {"fit": fits}
     return Trained(
         last=copy.deepcopy(model), best=best,
-        history=history.dataset(fits, {} if validator is None else validator.scores).assign_attrs(backend=options.backend, precision=options.precision),
+        history=history.dataset(fits, {} if validator is None else validator.scores, done).assign_attrs(backend=options.backend, precision=options.precision),
         status=xr.DataArray(status, dims="fit", coords=coords, attrs={"long_name": "how the fit ended"}),
         refused=xr.DataArray(state.refused.copy(), dims="fit", coords=coords, attrs={"long_name": "steps refused as not finite"}),
     )

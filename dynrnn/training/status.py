@@ -11,10 +11,11 @@ class Status(StrEnum):
     FINISHED = "finished"
     STOPPED_GRADIENT = "stopped: loss or gradient not finite"
     STOPPED_STEP = "stopped: step not finite"
+    STOPPED_CALLBACK = "stopped: by the callback"
 
     @property
     def advice(self) -> str:
-        if self is Status.FINISHED:
+        if self in (Status.FINISHED, Status.STOPPED_CALLBACK):
             return ""
         return (
             "Updates were refused many times in a row; the parameters are those of the last good update. Raise alpha or force more often, "

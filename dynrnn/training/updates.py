@@ -60,11 +60,11 @@ class DeviceUpdates:
     """Windows and noise are drawn on the device: for one random_state other numbers than the host's, but just as much a pure function of
     (random_state, fit, update)."""
 
-    def __init__(self, lay: Layout, problem: Problem, state: State, sampler: Sampler, T: int, precision: str):
+    def __init__(self, lay: Layout, problem: Problem, state: State, sampler: Sampler, T: int, precision: str, done: int):
         device = device_kernels()
         source = device.Source(sampler.ends, np.array(sampler.fit_numbers), philox_key(sampler.random_state))
         self.state, self.largest = state, min(MAX_BLOCK, device.MOST_BLOCK)
-        self.updates = device.DeviceUpdate(lay, problem, state, source, sampler.batch_size, T, training_device(), precision=precision)
+        self.updates = device.DeviceUpdate(lay, problem, state, source, sampler.batch_size, T, training_device(), first_update=done, precision=precision)
 
     def __call__(self, first: int, alpha: np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         loss, norm = self.updates.run(alpha, rate)

@@ -11,9 +11,9 @@ pytest.importorskip("triton")
 import dynrnn as dr
 from dynrnn.training import updates
 from dynrnn.training.draws import Sampler
-from dynrnn.training.loop import Validator
 from dynrnn.training.norms import jacobian_upper_bound
 from dynrnn.training.parameters import read
+from dynrnn.training.validation import Validator
 from dynrnn_kernels.additive import library
 from dynrnn_kernels.errors import KernelError
 from tests.kernels.interpreter import DEVICE, interpret_triton_itself, interpreted

@@ -6,8 +6,8 @@ import numpy as np
 
 import dynrnn as dr
 from dynrnn.analysis.reconstruction import score_orbits
-from dynrnn.training.loop import VALIDATION_STARTS, Validator
 from dynrnn.training.parameters import read
+from dynrnn.training.validation import VALIDATION_STARTS, Validator
 
 
 def test_score_is_the_mean_over_starts():

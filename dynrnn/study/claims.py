@@ -25,8 +25,9 @@ REASON = "reason"
 class Claim:
     """The right to work on one trial, until it is finished, given back or lost.
 
-    ``number``, ``params`` and ``user_attrs`` are the trial's; ``attempt`` is the generation of the lease, 1 for a trial's first worker; ``lost`` (a threading.Event) is set
-    once another worker has the trial. No method raises for having come too late: those that write return False, and the worker goes on with its next trial.
+    ``number``, ``params`` and ``user_attrs`` are the trial's; ``attempt`` is the generation of the lease, 1 for a trial's first worker, and ``losses`` how
+    many of the workers before died; ``lost`` (a threading.Event) is set once another worker has the trial. No method raises for having come too late: those
+    that write return False, and the worker goes on with its next trial.
     """
 
     def __init__(self, queue: TrialQueue, trial: FrozenTrial, generation: int, owner: str, losses: int) -> None:
@@ -56,7 +57,7 @@ class Claim:
 
     def set_attrs(self, **attrs: Any) -> bool:
         """Store JSON values with the trial (user attributes)."""
-        done = all([self._write(lambda key=key, value=value: self._optuna.set_trial_user_attr(self._trial_id, key, value)) for key, value in attrs.items()])
+        done = all(self._write(lambda key=key, value=value: self._optuna.set_trial_user_attr(self._trial_id, key, value)) for key, value in attrs.items())
         if done:
             self.user_attrs.update(attrs)
         return done

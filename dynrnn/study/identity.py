@@ -66,7 +66,7 @@ def _identity(space: Mapping[str, BaseDistribution], random_state: int, attribut
 
 def _compare(where: str, wanted: Mapping[str, Any], present: Mapping[str, Any]) -> None:
     if present.get(_FORMAT) != FORMAT:
-        raise StudyError(f"{where} has format {present.get(_FORMAT)!r}, this dynrnn works with {FORMAT}. Install the version that made it, or choose another name.")
+        raise StudyError(f"{where} has format {present.get(_FORMAT)!r}, this dynrnn works with {FORMAT}. Install the version that made it.")
     for key in sorted(wanted):
         old, new = present.get(key), wanted[key]
         if old == new:

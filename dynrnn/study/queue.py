@@ -1,7 +1,7 @@
 """The queue of a study's trials, shared by any number of workers through its storage.
 
-A trial is a unit of work with a number. Whoever takes it holds a lease; a worker that dies loses it, and the next one goes on with the *same* trial: same number, same parameters, its
-checkpoint in its folder. So no trial is lost between a failure and a second try, and none is counted twice.
+A trial is a unit of work with a number. Whoever takes it holds a lease; a worker that dies loses it, and the next one goes on with the *same* trial: same
+number, same parameters, its checkpoint in its folder. So no trial is lost between a failure and a second try, and none is counted twice.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class TrialQueue:
     directions    "minimize" or "maximize" for each objective (one, "minimize")
     attributes    JSON values that say what the study is of; written with it, and compared when it is opened again
 
-    ArgumentError for arguments out of range; StudyError where the storage holds another study of that name, with what differs; StorageError where the storage fails.
+    ArgumentError for arguments out of range; StudyError where the storage holds another study of that name, with what differs; StorageError where the
+    storage fails.
     Optuna's samplers read every finished trial: asking costs O(trials x parameters).
 
     >>> import tempfile, optuna

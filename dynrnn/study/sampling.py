@@ -1,8 +1,8 @@
 """Samplers that propose the same parameters for the same trial number, whoever asks and however often.
 
-Optuna's samplers carry a generator of random numbers that is lost with the process. Here each question is put to a fresh sampler, seeded by (random_state, trial
-number, parameter): a trial that was half asked when its worker was killed gets the parameters that it would have got, and a study on one worker goes on after a kill
-as if nothing had happened. With several workers what a sampler knows depends on who finishes first, so only the seeds are the same.
+Optuna's samplers carry a generator of random numbers that is lost with the process. Here each question is put to a fresh sampler, seeded by (random_state,
+trial number, parameter): a trial that was half asked when its worker was killed gets the parameters that it would have got, and a study on one worker goes
+on after a kill as if nothing had happened. With several workers what a sampler knows depends on who finishes first, so only the seeds are the same.
 """
 
 from __future__ import annotations

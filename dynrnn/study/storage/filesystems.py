@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 
 # Names as in the kernel's table of mounts. fuseblk (ntfs-3g) and fuse-overlayfs are local.
-NETWORK = frozenset(
-    "nfs nfs4 cifs smb3 smbfs smb2 lustre gpfs beegfs ceph glusterfs afs ncpfs orangefs pvfs2 ocfs2 gfs2 panfs coda acfs vboxsf prl_fs "
-    "fuse.sshfs fuse.glusterfs fuse.ceph fuse.s3fs fuse.rclone fuse.gcsfuse fuse.mount-s3 fuse.davfs fuse.juicefs fuse.beegfs fuse.moosefs "
-    "fuse.cvmfs2 fuse.smbnetfs fuse.curlftpfs fuse.mfs fuse.seaweedfs fuse.weed".split()
-)
+NETWORK = frozenset({
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "smb2", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "afs", "ncpfs", "orangefs", "pvfs2", "ocfs2",
+    "gfs2", "panfs", "coda", "acfs", "vboxsf", "prl_fs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse",
+    "fuse.mount-s3", "fuse.davfs", "fuse.juicefs", "fuse.beegfs", "fuse.moosefs", "fuse.mfs", "fuse.cvmfs2", "fuse.smbnetfs", "fuse.curlftpfs",
+    "fuse.seaweedfs",
+})  # fmt: skip
 MOUNTS = Path("/proc/self/mountinfo")
 
 

@@ -77,6 +77,8 @@ _PUBLIC = {
     "DatasetError": "dynrnn.errors",
     "FileFormatError": "dynrnn.errors",
     "RunFolderError": "dynrnn.errors",
+    "StorageError": "dynrnn.errors",
+    "StudyError": "dynrnn.errors",
 }
 _MODULES = ("analysis", "plot", "results")
 
@@ -106,7 +108,18 @@ if TYPE_CHECKING:
     from dynrnn.analysis.reconstruction import PRESETS, evaluate, score_table
     from dynrnn.analyzing import analyze
     from dynrnn.data import as_recording, known_system, load_dataset, read_recording, reference_spectrum, split
-    from dynrnn.errors import ArgumentError, CertificateError, DatasetError, DynrnnError, FileFormatError, RecordingError, RunFolderError, UnknownNameError
+    from dynrnn.errors import (
+        ArgumentError,
+        CertificateError,
+        DatasetError,
+        DynrnnError,
+        FileFormatError,
+        RecordingError,
+        RunFolderError,
+        StorageError,
+        StudyError,
+        UnknownNameError,
+    )
     from dynrnn.models import (
         ALRNN,
         ESN,

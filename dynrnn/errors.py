@@ -38,6 +38,14 @@ class RunFolderError(DynrnnError, OSError):
     """A run's folder is in use, incomplete or damaged."""
 
 
+class StorageError(DynrnnError, OSError):
+    """The storage of a study cannot be opened, reached or written; what was recorded before is intact."""
+
+
+class StudyError(DynrnnError, ValueError):
+    """A study cannot be used as it is: it belongs to another search, another version, or no study is there."""
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """The error for a name that is not in a table, with the nearest right one.
 

@@ -1,0 +1,184 @@
+"""The queue of a study's trials, shared by any number of workers through its storage.
+
+A trial is a unit of work with a number. Whoever takes it holds a lease; a worker that dies loses it, and the next one goes on with the *same* trial: same
+number, same parameters, its checkpoint in its folder. So no trial is lost between a failure and a second try, and none is counted twice.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from dynrnn.errors import ArgumentError, check_int
+from dynrnn.study.claims import Claim
+from dynrnn.study.identity import enter_study
+from dynrnn.study.sampling import Make, NumberedSampler, ask
+from dynrnn.study.storage import Lease, StudyStorage
+from dynrnn.study.storage.leases import Watch
+from dynrnn.study.storage.owners import new_owner
+
+OWNER = "dynrnn:owner"
+
+
+class TrialQueue:
+    """Trials to be worked on, each by one worker at a time.
+
+    storage       an open storage (`open_storage`)
+    study_name    the study's name in it; the study is made where there is none
+    space         name of each parameter and Optuna's distribution of it, at least one
+    sampler       makes Optuna's sampler from a seed (`sampler_named`); its answers are a function of random_state and the trial's number
+    random_state  whole number from 0 up
+    n_trials      trials in all, over every worker and session: completed, pruned, failed and running ones count. Workers that create trials in the same instant
+                  may exceed it by one each
+    lease         seconds without a sign of life after which a worker counts as dead (60); workers of this machine whose process has ended count at once
+    max_attempts  a trial that lost so many workers becomes a failure (3)
+    directions    "minimize" or "maximize" for each objective (one, "minimize")
+    attributes    JSON values that say what the study is of; written with it, and compared when it is opened again
+
+    ArgumentError for arguments out of range; StudyError where the storage holds another study of that name, with what differs; StorageError where the
+    storage fails.
+    Optuna's samplers read every finished trial: asking costs O(trials x parameters).
+
+    >>> import tempfile, optuna
+    >>> from dynrnn.study import TrialQueue, open_storage, sampler_named
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> storage = open_storage(folder.name + "/study.db")
+    >>> space = {"x": optuna.distributions.FloatDistribution(-1.0, 1.0)}
+    >>> queue = TrialQueue(storage, "parabola", space, sampler=sampler_named("tpe"), random_state=0, n_trials=3)
+    >>> for claim in queue:
+    ...     with claim.keep_alive():
+    ...         done = claim.finish([claim.params["x"] ** 2])
+    >>> [trial.state.name for trial in queue.trials()]
+    ['COMPLETE', 'COMPLETE', 'COMPLETE']
+    >>> storage.close(); folder.cleanup()
+    """
+
+    def __init__(
+        self,
+        storage: StudyStorage,
+        study_name: str,
+        space: Mapping[str, BaseDistribution],
+        *,
+        sampler: Make,
+        random_state: int,
+        n_trials: int,
+        lease: float = 60.0,
+        max_attempts: int = 3,
+        directions: Sequence[str] = ("minimize",),
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.storage = storage
+        self.study_name = study_name
+        self.space = dict(space)
+        self.n_trials = check_int("n_trials", n_trials, low=1)
+        self.max_attempts = check_int("max_attempts", max_attempts, low=1)
+        if isinstance(lease, bool) or not isinstance(lease, int | float) or not math.isfinite(lease) or lease <= 0:
+            raise ArgumentError(f"lease must be a number of seconds above 0, got {lease!r}. 60 suits workers on one or more machines.")
+        self.lease = float(lease)
+        self.sampler = NumberedSampler(sampler, random_state)
+        self.n_objectives = len(directions)
+        self.study_id = enter_study(storage, study_name, self.space, directions, random_state, attributes or {})
+        self._watch = Watch(self.lease)
+
+    def study(self) -> optuna.Study:
+        """Optuna's study, fresh: it remembers the history of the first question put to it."""
+        return optuna.Study(self.study_name, self.storage.optuna, sampler=self.sampler)
+
+    def trials(self) -> list[FrozenTrial]:
+        """All trials, in order of number. They are shared with the storage's memory: do not change them."""
+        return self.storage.optuna.get_all_trials(self.study_id, deepcopy=False)
+
+    @property
+    def finished(self) -> bool:
+        """Whether n_trials trials have ended and none is being worked on."""
+        trials = self.trials()
+        return len(trials) >= self.n_trials and all(trial.state.is_finished() for trial in trials)
+
+    def next(self) -> Claim | None:
+        """The next trial to work on: first one that lost its worker, in order of number, then a new one; None where everything is finished or in live hands."""
+        while (dead := next(self._dead(), None)) is not None:
+            claim = self._take(*dead)
+            if claim is not None:
+                return claim
+        while len(self.trials()) < self.n_trials:
+            claim = self._create()
+            if claim is not None:
+                return claim
+        return None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until every trial has ended (True) or one needs a worker (False); after ``timeout`` seconds, whether every trial has ended."""
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            trials = self.trials()
+            if len(trials) < self.n_trials or next(self._dead(), None) is not None:
+                return False
+            if all(trial.state.is_finished() for trial in trials):
+                return True
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, max(0.05, min(self.lease / 12, 5.0))))
+
+    def __iter__(self) -> Iterator[Claim]:
+        """Claims until every trial has ended, those included whose workers die while we wait."""
+        while True:
+            claim = self.next()
+            if claim is not None:
+                yield claim
+            elif self.wait():
+                return
+
+    def _dead(self) -> Iterator[tuple[FrozenTrial, Lease]]:
+        """Trials without a living worker. All are looked at, since the watch has to see each."""
+        running = [trial for trial in self.trials() if trial.state == TrialState.RUNNING]
+        leases = self.storage.leases.read(self.study_id) if running else {}
+        self._watch.forget({trial._trial_id for trial in running})
+        dead = []
+        for trial in running:
+            # Killed between creation and lease: who created it is known, unless that was another program.
+            unleased = Lease(trial._trial_id, 0, str(trial.system_attrs.get(OWNER) or "unknown"))
+            lease = leases.get(trial._trial_id, unleased)
+            if self._watch.dead(lease):
+                dead.append((trial, lease))
+        return iter(dead)
+
+    def _take(self, trial: FrozenTrial, lease: Lease) -> Claim | None:
+        owner = new_owner()
+        losses = lease.losses + bool(lease.owner)
+        if not self.storage.leases.take(self.study_id, trial._trial_id, lease.generation, owner, losses):
+            return None
+        claim = self._claim(trial._trial_id, lease.generation + 1, owner, losses)
+        if claim is not None and losses >= self.max_attempts:
+            claim.fail(f"its worker was lost {losses} times")
+            return None
+        return claim
+
+    def _create(self) -> Claim | None:
+        owner = new_owner()
+        template = optuna.trial.create_trial(state=TrialState.RUNNING, system_attrs={OWNER: owner})
+        trial_id = self.storage.optuna.create_new_trial(self.study_id, template)
+        if not self.storage.leases.take(self.study_id, trial_id, 0, owner, 0):
+            return None
+        return self._claim(trial_id, 1, owner, 0)
+
+    def _claim(self, trial_id: int, generation: int, owner: str, losses: int) -> Claim | None:
+        """The claim on a trial whose lease was just taken, asked for the parameters that it lacks; None where it ended in the meantime."""
+        store = self.storage.optuna
+        try:
+            trial = store.get_trial(trial_id)
+            if not trial.state.is_finished():
+                ask(self.study(), trial, self.space, lambda name, value, distribution: store.set_trial_param(trial_id, name, value, distribution))
+                trial = store.get_trial(trial_id)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            trial = store.get_trial(trial_id)
+        if trial.state.is_finished():
+            self.storage.leases.drop(self.study_id, trial_id)
+            return None
+        return Claim(self, trial, generation, owner, losses)

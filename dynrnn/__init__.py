@@ -80,10 +80,10 @@ _PUBLIC = {
     "StorageError": "dynrnn.errors",
     "StudyError": "dynrnn.errors",
 }
-_MODULES = ("analysis", "plot", "results")
+_MODULES = ("analysis", "plot", "results", "study")
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "analysis", "plot", "results", *sorted(_PUBLIC)]
+__all__ = ["__version__", "analysis", "plot", "results", "study", *sorted(_PUBLIC)]
 
 logging.getLogger("dynrnn").addHandler(logging.NullHandler())
 
@@ -104,7 +104,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from dynrnn import analysis, plot, results
+    from dynrnn import analysis, plot, results, study
     from dynrnn.analysis.reconstruction import PRESETS, evaluate, score_table
     from dynrnn.analyzing import analyze
     from dynrnn.data import as_recording, known_system, load_dataset, read_recording, reference_spectrum, split

@@ -1,4 +1,4 @@
-"""The command line: ``dynrnn fit | learn | analyze | report | datasets``, thin over the library."""
+"""The command line: ``dynrnn fit | learn | analyze | study | report | datasets``, thin over the library."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from dynrnn.cli_study import Study
 from dynrnn.errors import DynrnnError
 
 DEFAULT_LATENT = {"alrnn": 20, "ltc": 32}      # or as many as there are channels
@@ -200,23 +201,9 @@ class Fit:
 
     def load(self) -> tuple[Any, Any, Any]:
         """Training recording, test recording, and a second true one where the system is known."""
-        import dynrnn as dr
-
-        path = Path(self.source)
-        if path.suffix and (path.exists() or len(path.parts) > 1 or ":" not in self.source):
-            options = {"key": self.key, "dt": self.dt, "bin_size": self.bin_size}
-            recording = dr.read_recording(path, **{k: v for k, v in options.items() if v is not None})
-        else:
-            packaged = self.source.startswith("nitime")
-            options = {} if packaged else {"n_steps": self.steps, "dt": self.dt}
-            if packaged and self.bin_size is not None:
-                options["bin_size"] = self.bin_size
-            if not packaged:
-                training = dr.load_dataset(self.source, **options, noise=self.noise, random_state=self.random_state)
-                test = dr.load_dataset(self.source, **options, random_state=self.random_state + 1_000_000)
-                return training, test, dr.load_dataset(self.source, **options, n_trials=10, random_state=self.random_state + 2_000_000)
-            recording = dr.load_dataset(self.source, **options)
-        return *dr.split(recording, train=self.train), None
+        return load_source(
+            self.source, steps=self.steps, noise=self.noise, dt=self.dt, key=self.key, bin_size=self.bin_size, train=self.train, random_state=self.random_state
+        )
 
     def build(self, recording: Any) -> Any:
         import dynrnn as dr
@@ -288,6 +275,26 @@ def judge(model: Any, test: Any, reference: Any, training: Any, preset: Any) -> 
     scores = dr.evaluate(model, test, reference=reference, preset=preset, training=training, generated=orbit)
     print(dr.score_table(scores))
     return orbit, scores
+
+
+def load_source(
+    source: str, *, steps: int, noise: float, dt: float | None, key: str | None, bin_size: float | None, train: float, random_state: int,
+) -> tuple[Any, Any, Any]:
+    """Training and test recording of a dataset's name or a file, and a second true one where the system is known."""
+    import dynrnn as dr
+
+    path = Path(source)
+    if path.suffix and (path.exists() or len(path.parts) > 1 or ":" not in source):
+        options = {"key": key, "dt": dt, "bin_size": bin_size}
+        recording = dr.read_recording(path, **{k: v for k, v in options.items() if v is not None})
+    elif source.startswith("nitime"):
+        recording = dr.load_dataset(source, **{} if bin_size is None else {"bin_size": bin_size})
+    else:
+        options = {"n_steps": steps, "dt": dt}
+        training = dr.load_dataset(source, **options, noise=noise, random_state=random_state)
+        test = dr.load_dataset(source, **options, random_state=random_state + 1_000_000)
+        return training, test, dr.load_dataset(source, **options, n_trials=10, random_state=random_state + 2_000_000)
+    return *dr.split(recording, train=train), None
 
 
 @dataclass
@@ -393,6 +400,7 @@ Command = (
     Annotated[Fit, tyro.conf.subcommand("fit")]
     | Annotated[Learn, tyro.conf.subcommand("learn")]
     | Annotated[Analyze, tyro.conf.subcommand("analyze")]
+    | Annotated[Study, tyro.conf.subcommand("study")]
     | Annotated[Report, tyro.conf.subcommand("report")]
     | Annotated[Datasets, tyro.conf.subcommand("datasets")]
 )

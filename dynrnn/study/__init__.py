@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING, Any
 # Every public name and its module in this package.
 _PUBLIC = {
     "Claim": "queue",
+    "OBJECTIVES": "objectives",
+    "SPACES": "space",
+    "Study": "study",
+    "arguments_of": "setting",
+    "as_space": "space",
+    "optimize": "optimize",
     "SAMPLERS": "sampling",
     "StudyStorage": "storage",
     "TrialQueue": "queue",
@@ -33,6 +39,11 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from dynrnn.study.objectives import OBJECTIVES
+    from dynrnn.study.optimize import optimize
     from dynrnn.study.queue import Claim, TrialQueue
     from dynrnn.study.sampling import SAMPLERS, sampler_named
+    from dynrnn.study.setting import arguments_of
+    from dynrnn.study.space import SPACES, as_space
     from dynrnn.study.storage import StudyStorage, open_storage
+    from dynrnn.study.study import Study

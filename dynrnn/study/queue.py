@@ -6,6 +6,8 @@ number, same parameters, its checkpoint in its folder. So no trial is lost betwe
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +15,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from dynrnn.errors import ArgumentError, check_int
@@ -24,6 +27,7 @@ from dynrnn.study.storage.leases import Watch
 from dynrnn.study.storage.owners import new_owner
 
 OWNER = "dynrnn:owner"
+STUDY_DIRECTIONS = {"minimize": StudyDirection.MINIMIZE, "maximize": StudyDirection.MAXIMIZE}
 
 
 class TrialQueue:
@@ -39,6 +43,8 @@ class TrialQueue:
     lease         seconds without a sign of life after which a worker counts as dead (60); workers of this machine whose process has ended count at once
     max_attempts  a trial that lost so many workers becomes a failure (3)
     directions    "minimize" or "maximize" for each objective (one, "minimize")
+    batch         trials that are proposed together (1), from what had ended before the batch and nothing else, so that parameters do not depend on how many
+                  workers there are nor on which is first; a batch begins when the one before has ended
     attributes    JSON values that say what the study is of; written with it, and compared when it is opened again
 
     ArgumentError for arguments out of range; StudyError where the storage holds another study of that name, with what differs; StorageError where the
@@ -71,6 +77,7 @@ class TrialQueue:
         lease: float = 60.0,
         max_attempts: int = 3,
         directions: Sequence[str] = ("minimize",),
+        batch: int = 1,
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
         self.storage = storage
@@ -81,7 +88,9 @@ class TrialQueue:
         if isinstance(lease, bool) or not isinstance(lease, int | float) or not math.isfinite(lease) or lease <= 0:
             raise ArgumentError(f"lease must be a number of seconds above 0, got {lease!r}. 60 suits workers on one or more machines.")
         self.lease = float(lease)
+        self.batch = check_int("batch", batch, low=1)
         self.sampler = NumberedSampler(sampler, random_state)
+        self.directions = tuple(directions)
         self.n_objectives = len(directions)
         self.study_id = enter_study(storage, study_name, self.space, directions, random_state, attributes or {})
         self._watch = Watch(self.lease)
@@ -106,20 +115,27 @@ class TrialQueue:
             claim = self._take(*dead)
             if claim is not None:
                 return claim
-        while len(self.trials()) < self.n_trials:
+        while len(trials := self.trials()) < self.n_trials and self._may_begin(len(trials), trials):
             claim = self._create()
             if claim is not None:
                 return claim
         return None
+
+    def _may_begin(self, number: int, trials: Sequence[FrozenTrial]) -> bool:
+        """Whether the batches before that of this trial have ended."""
+        return self.batch == 1 or all(trial.state.is_finished() for trial in trials[: number - number % self.batch])
+
+    def _asked(self, trial: FrozenTrial) -> bool:
+        return self.space.keys() <= trial.params.keys()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until every trial has ended (True) or one needs a worker (False); after ``timeout`` seconds, whether every trial has ended."""
         end = math.inf if timeout is None else time.monotonic() + timeout
         while True:
             trials = self.trials()
-            if len(trials) < self.n_trials or next(self._dead(), None) is not None:
+            if (len(trials) < self.n_trials and self._may_begin(len(trials), trials)) or next(self._dead(), None) is not None:
                 return False
-            if all(trial.state.is_finished() for trial in trials):
+            if len(trials) >= self.n_trials and all(trial.state.is_finished() for trial in trials):
                 return True
             left = end - time.monotonic()
             if left <= 0:
@@ -137,7 +153,8 @@ class TrialQueue:
 
     def _dead(self) -> Iterator[tuple[FrozenTrial, Lease]]:
         """Trials without a living worker. All are looked at, since the watch has to see each."""
-        running = [trial for trial in self.trials() if trial.state == TrialState.RUNNING]
+        trials = self.trials()
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         leases = self.storage.leases.read(self.study_id) if running else {}
         self._watch.forget({trial._trial_id for trial in running})
         dead = []
@@ -145,7 +162,7 @@ class TrialQueue:
             # Killed between creation and lease: who created it is known, unless that was another program.
             unleased = Lease(trial._trial_id, 0, str(trial.system_attrs.get(OWNER) or "unknown"))
             lease = leases.get(trial._trial_id, unleased)
-            if self._watch.dead(lease):
+            if self._watch.dead(lease) and (self._asked(trial) or self._may_begin(trial.number, trials)):
                 dead.append((trial, lease))
         return iter(dead)
 
@@ -173,8 +190,13 @@ class TrialQueue:
         store = self.storage.optuna
         try:
             trial = store.get_trial(trial_id)
-            if not trial.state.is_finished():
-                ask(self.study(), trial, self.space, lambda name, value, distribution: store.set_trial_param(trial_id, name, value, distribution))
+            if not trial.state.is_finished() and not self._asked(trial):
+                trials = self.trials()
+                if not self._may_begin(trial.number, trials):                       # two workers began trials in one instant, and a batch ends between them
+                    self.storage.leases.release(self.study_id, trial_id, generation, owner)
+                    return None
+                with self._known(trial, trials) as (study, asked):
+                    ask(study, asked, self.space, lambda name, value, distribution: store.set_trial_param(trial_id, name, value, distribution))
                 trial = store.get_trial(trial_id)
         except optuna.exceptions.UpdateFinishedTrialError:
             trial = store.get_trial(trial_id)
@@ -182,3 +204,20 @@ class TrialQueue:
             self.storage.leases.drop(self.study_id, trial_id)
             return None
         return Claim(self, trial, generation, owner, losses)
+
+    @contextlib.contextmanager
+    def _known(self, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> Iterator[tuple[optuna.Study, FrozenTrial]]:
+        """The study as a sampler may know it, and the trial in it: everything, or with batches what had ended before this one's, in memory."""
+        if self.batch == 1:
+            yield self.study(), trial
+            return
+        memory = optuna.storages.InMemoryStorage()
+        study_id = memory.create_new_study([STUDY_DIRECTIONS[way] for way in self.directions], self.study_name)
+        for before in trials[: trial.number - trial.number % self.batch]:
+            memory.create_new_trial(study_id, before)
+        memory_id = memory.create_new_trial(study_id)
+        asked = copy.copy(trial)
+        asked._trial_id = memory_id
+        yield optuna.Study(self.study_name, memory, sampler=self.sampler), asked
+        for key, value in memory.get_trial(memory_id).system_attrs.items():         # what samplers note for later generations
+            self.storage.optuna.set_trial_system_attr(trial._trial_id, key, value)

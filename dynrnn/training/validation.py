@@ -38,9 +38,13 @@ class Validator:
 
     def __call__(self, update: int, theta: np.ndarray) -> np.ndarray:
         write(self.model, theta)
-        orbits = generate(self.model, self.n_steps, initial=self.initial, transient=self.transient).observed.values
-        score = d_stsp(self.true, orbits, "dynrnn-1").mean(1)
+        score = self.measure()
         better = score < self.best
         self.best[better], self.theta[better] = score[better], theta[better]
         self.scores[update] = score
         return score
+
+    def measure(self) -> np.ndarray:
+        """The score [F] of the model as it is."""
+        orbits = generate(self.model, self.n_steps, initial=self.initial, transient=self.transient).observed.values
+        return d_stsp(self.true, orbits, "dynrnn-1").mean(1)

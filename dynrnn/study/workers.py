@@ -1,0 +1,161 @@
+"""A worker of a study: takes trials from the queue until none is left."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+
+from dynrnn.errors import DynrnnError, RunFolderError, StorageError
+from dynrnn.study.claims import Claim
+from dynrnn.study.objectives import AGGREGATES
+from dynrnn.study.queue import TrialQueue
+from dynrnn.study.sampling import sampler_named
+from dynrnn.study.setting import shape_of
+from dynrnn.study.storage import open_storage
+from dynrnn.study.task import Task
+from dynrnn.study.trial import Outcome, Part, run_trials
+
+_log = logging.getLogger("dynrnn.study")
+NAME = "study"                # of a folder's study within its storage; in a storage of its own the folder's name is put before
+FEWEST_FAILURES = 3           # so many trials in a row that fail by an error of the program end the worker
+
+
+def storage_of(folder: Path, task: Task) -> str:
+    """Where trials are kept: within the folder unless a path, a variable or a file was named."""
+    text = task.storage or "study.db"
+    inside = not any(sign in text for sign in (":", "/", os.sep))
+    return str(folder / text) if inside else text
+
+
+def open_queue(folder: Path, task: Task) -> TrialQueue:
+    """The queue of the study in this folder."""
+    text = storage_of(folder, task)
+    own = Path(text).parent == folder
+    return TrialQueue(
+        open_storage(text), NAME if own else f"{folder.resolve().name}", task.space, sampler=sampler_named(task.sampler), random_state=task.random_state,
+        n_trials=task.n_trials, lease=task.lease, directions=task.directions, attributes=task.identity(), batch=task.batch,
+    )
+
+
+def work(folder: Path, task: Task, share: int = 1, bar: Any = None) -> int:
+    """Run trials until all have ended, those of workers that die meanwhile included; returns how many this worker ended.
+
+    share : workers that take from one batch, so that each leaves the others theirs.
+    Errors of a trial are its failure; StorageError, a full disk, and three errors in a row that are not dynrnn's end the worker, which gives its trials back.
+    """
+    queue, pruner = open_queue(folder, task), make_pruner(task)
+    ended, wrong = 0, 0
+    try:
+        while True:
+            claims = _take(queue, max(1, task.batch // share))
+            if not claims:
+                if queue.wait():
+                    return ended
+                continue
+            with contextlib.ExitStack() as alive:
+                for claim in claims:
+                    alive.enter_context(claim.keep_alive())
+                for group in _of_one_shape(task, claims):
+                    try:
+                        outcomes = _run(folder, task, group, pruner)
+                        wrong = 0
+                    except (StorageError, RunFolderError):
+                        for claim in claims:
+                            claim.release()
+                        raise
+                    except Exception as error:
+                        wrong = 0 if isinstance(error, DynrnnError) else wrong + 1
+                        _log.warning("trials %s failed: %s: %s", [c.number for c in group], type(error).__name__, error)
+                        outcomes = [Outcome(None, f"{type(error).__name__}: {error}")] * len(group)
+                        if wrong >= FEWEST_FAILURES:
+                            _end(queue, folder, task, group, outcomes)
+                            raise
+                    ended += _end(queue, folder, task, group, outcomes)
+                    if bar is not None:
+                        bar.update(len(group))
+    finally:
+        queue.storage.close()
+
+
+def _take(queue: TrialQueue, most: int) -> list[Claim]:
+    claims: list[Claim] = []
+    while len(claims) < most and (claim := queue.next()) is not None:
+        claims.append(claim)
+    return claims
+
+
+def _of_one_shape(task: Task, claims: Sequence[Claim]) -> Iterator[list[Claim]]:
+    if task.function is not None:
+        yield from ([claim] for claim in claims)
+        return
+    groups: dict[tuple, list[Claim]] = {}
+    for claim in claims:
+        groups.setdefault(shape_of(task.setting | claim.params), []).append(claim)
+    yield from groups.values()
+
+
+def trial_folder(folder: Path, number: int) -> Path:
+    return folder / "trials" / f"{number:05d}"
+
+
+def _run(folder: Path, task: Task, claims: Sequence[Claim], pruner: optuna.pruners.BasePruner | None) -> list[Outcome]:
+    if task.function is not None:
+        place = trial_folder(folder, claims[0].number)
+        place.mkdir(parents=True, exist_ok=True)
+        return [Outcome(task.function(dict(claims[0].params), task.random_state, place))]
+
+    def watch(part: int, rung: int, quality: np.ndarray) -> bool:
+        value = AGGREGATES[task.aggregate](quality, "minimize")
+        claims[part].report(rung, value)
+        assert pruner is not None
+        return claims[part].lost.is_set() or not np.isfinite(value) or claims[part].should_prune(pruner)
+
+    parts = [Part(dict(claim.params), trial_folder(folder, claim.number)) for claim in claims]
+    return run_trials(task, parts, None if pruner is None else watch)
+
+
+def _end(queue: TrialQueue, folder: Path, task: Task, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> int:
+    """Record what came of the trials; returns how many of them counted, which those that another worker has ended meanwhile do not."""
+    counted = 0
+    for claim, outcome in zip(claims, outcomes):
+        if outcome.about is not None:
+            claim.set_attrs(**outcome.about)
+            _show(queue, folder, claim)
+        if outcome.values is None:
+            counted += claim.fail(outcome.reason)
+        elif outcome.stopped:
+            counted += claim.prune(outcome.values[0])
+        else:
+            counted += claim.finish(outcome.values)
+    return counted
+
+
+def _show(queue: TrialQueue, folder: Path, claim: Claim) -> None:
+    """The attractor's picture, as an artifact of Optuna's that its dashboard shows."""
+    picture = trial_folder(folder, claim.number) / "attractor.png"
+    if not picture.exists() or claim.lost.is_set():
+        return
+    trial = queue.storage.optuna.get_trial(claim._trial_id)
+    if any(name.startswith("artifacts:") for name in trial.system_attrs):           # a worker that was lost has put it there
+        return
+    (folder / "artifacts").mkdir(exist_ok=True)
+    store = FileSystemArtifactStore(folder / "artifacts")
+    upload_artifact(artifact_store=store, file_path=str(picture), study_or_trial=trial, storage=queue.storage.optuna)
+
+
+def make_pruner(task: Task) -> optuna.pruners.BasePruner | None:
+    makers: dict[str, Any] = {
+        "none": lambda: None,
+        "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1),
+        "halving": lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
+        "hyperband": lambda: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=task.n_rungs, reduction_factor=2),
+    }
+    return makers[task.pruner]()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from dynrnn.study.workers import work
 _log = logging.getLogger("dynrnn.study")
 POLL_SECONDS = 0.5
 END_SECONDS = 5.0             # workers see within a second or two that nothing is left, and let go of the storage
-SAID_SECONDS = 60.0           # how often it is said that there are no workers
+SAID_SECONDS = 60.0           # when it is said that there are no workers: a batch system may let them wait for hours
 
 
 def work_on_client(client: Any, folder: Path, task: Task, queue: TrialQueue, bar: Any) -> None:
@@ -35,7 +36,7 @@ def work_on_client(client: Any, folder: Path, task: Task, queue: TrialQueue, bar
     check_client(client)
     _check_function(task)
     crew = _Crew(client, folder.resolve(), task)
-    said = 0.0
+    seen = time.monotonic()
     try:
         while True:
             trials = queue.trials()
@@ -46,9 +47,11 @@ def work_on_client(client: Any, folder: Path, task: Task, queue: TrialQueue, bar
                 crew.wait(END_SECONDS)
                 return
             crew.look(ended, queue.max_attempts)
-            if not crew.at_work and time.monotonic() - said > SAID_SECONDS:
-                said = time.monotonic()
-                _log.warning("the client has no workers yet; trials wait for them.")
+            if crew.at_work:
+                seen = time.monotonic()
+            elif time.monotonic() - seen > SAID_SECONDS:
+                seen = time.monotonic()
+                warnings.warn(f"Dask has had no workers for {SAID_SECONDS:.0f} s. The study goes on when there are some; Ctrl-C ends it.", stacklevel=4)
             time.sleep(POLL_SECONDS)
     finally:
         crew.dismiss()

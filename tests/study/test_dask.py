@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import random
 import signal
@@ -80,6 +82,7 @@ def test_a_killed_worker_loses_nothing(client, tmp_path):
     assert tries == [1, 1, 2, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_trial_that_kills_its_workers_ends_as_a_failure(client, tmp_path):
     marks = tmp_path / "marks"
     marks.mkdir()
@@ -215,15 +218,19 @@ def forever(*crew):
         yield crew
 
 
-def test_any_client_that_submits_will_do(recording, tmp_path):
-    study = search(recording, tmp_path / "study", n_trials=2, client=PlainClient(forever("tcp://far:1")))
-    assert (study.trials.state == "complete").all()
+def test_any_client_that_submits_will_do_and_no_workers_are_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("dynrnn.study.dask.SAID_SECONDS", 0.0)
+    monkeypatch.setattr("dynrnn.study.dask.POLL_SECONDS", 0.01)
+    crews = itertools.chain([(), ()], forever("tcp://far:1"))
+    with pytest.warns(UserWarning, match="no workers"):
+        study = try_out(lambda params, random_state, folder: params["x"], PlainClient(crews), tmp_path / "study", 3)
+    assert study.trials.state.tolist() == ["complete"] * 3
 
 
-def test_workers_that_are_lost_time_and_again_stop_the_study(recording, tmp_path, monkeypatch):
+def test_workers_that_are_lost_time_and_again_stop_the_study(tmp_path, monkeypatch):
     monkeypatch.setattr("dynrnn.study.dask.POLL_SECONDS", 0.0)
     with pytest.raises(StudyError, match="no trial ended meanwhile"):
-        search(recording, tmp_path / "study", client=PlainClient(([f"tcp://far:{i}"] for i in range(50)), lost=True))
+        try_out(lambda *_: 0.0, PlainClient(([f"tcp://far:{i}"] for i in range(50)), lost=True), tmp_path / "study", 3)
     assert not list((tmp_path / "study" / "trials").iterdir())
 
 
@@ -252,33 +259,40 @@ def test_dask_is_needed_by_clusters_alone():
     assert "dynrnn[distributed]" in said
 
 
+TRAINED = {"model": "shallow-plrnn", "hidden_dim": 10, "n_updates": 500, "sequence_length": 50}
+VARIED = {"alpha": (0.05, 0.5), "learning_rate": (1e-3, 1e-2)}
+GIVEN = {"n_trials": 4, "n_seeds": 2, "batch": 2, "sampler": "random", "progress": False}
+
+
+@pytest.fixture(scope="module")
+def of_one_process(recording, tmp_path_factory):
+    return dr.study.optimize(TRAINED, VARIED, recording, out=tmp_path_factory.mktemp("one") / "study", **GIVEN).trials.drop(columns="seconds")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("repeat", range(5))
-def test_workers_killed_at_random_moments_change_nothing(client, recording, tmp_path, repeat):
-    """Three kills among the trials of models that are trained: the study is that of one process, trial for trial."""
-    setting = {"model": "shallow-plrnn", "hidden_dim": 10, "n_updates": 1_000, "sequence_length": 50}
-    space = {"alpha": (0.05, 0.5), "learning_rate": (1e-3, 1e-2)}
-    given = {"n_trials": 6, "n_seeds": 2, "batch": 2, "sampler": "random", "progress": False}
-    one = dr.study.optimize(setting, space, recording, out=tmp_path / "one", **given)
-    rng, stop = random.Random(repeat), threading.Event()
+def test_workers_killed_at_random_moments_change_nothing(client, recording, tmp_path, repeat, of_one_process):
+    """Two kills among the trials of models that are trained: the study is that of one process, trial for trial."""
+    rng, stop, killed = random.Random(repeat), threading.Event(), []
 
     def kill():
-        for _ in range(3):
-            if stop.wait(rng.uniform(1.0, 6.0)):
+        for _ in range(2):
+            if stop.wait(rng.uniform(0.5, 4.0)):
                 return
-            workers = [p for p in psutil.Process().children(recursive=True) if p.pid in client.run(os.getpid).values()]
-            if workers:
-                rng.choice(workers).kill()
+            with contextlib.suppress(Exception):                                    # one that dies or starts while it is asked
+                os.kill(rng.choice(sorted(client.run(os.getpid).values())), signal.SIGKILL)
+                killed.append(time.monotonic())
 
     killer = threading.Thread(target=kill)
     killer.start()
-    two = dr.study.optimize(setting, space, recording, out=tmp_path / "two", client=client, **given)
+    study = dr.study.optimize(TRAINED, VARIED, recording, out=tmp_path / "study", client=client, **GIVEN)
     stop.set()
     killer.join()
-    assert one.trials.drop(columns="seconds").equals(two.trials.drop(columns="seconds"))
-    assert (two.trials.state == "complete").all()
+    assert killed
+    assert study.trials.drop(columns="seconds").equals(of_one_process)
+    assert (study.trials.state == "complete").all()
 
 
-def test_the_study_must_be_whole_before_workers_are_asked(tmp_path):
+def test_a_client_is_asked_for_before_anything_begins(tmp_path):
     with pytest.raises(ArgumentError, match=r"got int"):
         work_on_client(1, tmp_path, None, None, None)

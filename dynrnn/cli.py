@@ -278,7 +278,7 @@ def judge(model: Any, test: Any, reference: Any, training: Any, preset: Any) -> 
 
 
 def load_source(
-    source: str, *, steps: int, noise: float, dt: float | None, key: str | None, bin_size: float | None, train: float, random_state: int,
+    source: str, *, steps: int, noise: float, dt: float | None, key: str | None, bin_size: float | None, train: float, random_state: int, n_references: int = 10,
 ) -> tuple[Any, Any, Any]:
     """Training and test recording of a dataset's name or a file, and a second true one where the system is known."""
     import dynrnn as dr
@@ -293,7 +293,7 @@ def load_source(
         options = {"n_steps": steps, "dt": dt}
         training = dr.load_dataset(source, **options, noise=noise, random_state=random_state)
         test = dr.load_dataset(source, **options, random_state=random_state + 1_000_000)
-        return training, test, dr.load_dataset(source, **options, n_trials=10, random_state=random_state + 2_000_000)
+        return training, test, dr.load_dataset(source, **options, n_trials=n_references, random_state=random_state + 2_000_000)
     return *dr.split(recording, train=train), None
 
 

@@ -30,9 +30,9 @@ class Claim:
     that write return False, and the worker goes on with its next trial.
     """
 
-    def __init__(self, queue: TrialQueue, trial: FrozenTrial, generation: int, owner: str, losses: int) -> None:
+    def __init__(self, queue: TrialQueue, trial: FrozenTrial, params: dict[str, Any], generation: int, owner: str, losses: int) -> None:
         self.number = trial.number
-        self.params = dict(trial.params)
+        self.params = params
         self.user_attrs = dict(trial.user_attrs)
         self.attempt = generation
         self.losses = losses
@@ -53,7 +53,7 @@ class Claim:
         """Whether the pruner would stop the trial after what it has reported; ArgumentError for several objectives, for which Optuna has no pruning."""
         if self._queue.n_objectives > 1:
             raise ArgumentError("pruning compares values of one objective, and this study has several. Stop trials by their own divergence instead.")
-        return pruner.prune(self._queue.study(), self._optuna.get_trial(self._trial_id))
+        return bool(pruner.prune(self._queue.study(), self._optuna.get_trial(self._trial_id)))
 
     def set_attrs(self, **attrs: Any) -> bool:
         """Store JSON values with the trial (user attributes)."""

@@ -102,22 +102,21 @@ class TrialQueue:
 
     def next(self) -> Claim | None:
         """The next trial to work on: first one that lost its worker, in order of number, then a new one; None where everything is finished or in live hands."""
-        while (dead := next(self._dead(), None)) is not None:
-            claim = self._take(*dead)
+        while True:
+            trials = self.trials()
+            dead = self._dead(trials)
+            if not dead and len(trials) >= self.n_trials:
+                return None
+            claim = self._take(*dead[0]) if dead else self._create()
             if claim is not None:
                 return claim
-        while len(self.trials()) < self.n_trials:
-            claim = self._create()
-            if claim is not None:
-                return claim
-        return None
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until every trial has ended (True) or one needs a worker (False); after ``timeout`` seconds, whether every trial has ended."""
+        """Wait until every trial has ended (True) or one needs a worker (False); False as well after ``timeout`` seconds."""
         end = math.inf if timeout is None else time.monotonic() + timeout
         while True:
             trials = self.trials()
-            if len(trials) < self.n_trials or next(self._dead(), None) is not None:
+            if self._dead(trials) or len(trials) < self.n_trials:
                 return False
             if all(trial.state.is_finished() for trial in trials):
                 return True
@@ -135,9 +134,9 @@ class TrialQueue:
             elif self.wait():
                 return
 
-    def _dead(self) -> Iterator[tuple[FrozenTrial, Lease]]:
-        """Trials without a living worker. All are looked at, since the watch has to see each."""
-        running = [trial for trial in self.trials() if trial.state == TrialState.RUNNING]
+    def _dead(self, trials: Sequence[FrozenTrial]) -> list[tuple[FrozenTrial, Lease]]:
+        """Trials without a living worker, in order of number. The watch has to see every running one."""
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         leases = self.storage.leases.read(self.study_id) if running else {}
         self._watch.forget({trial._trial_id for trial in running})
         dead = []
@@ -147,7 +146,7 @@ class TrialQueue:
             lease = leases.get(trial._trial_id, unleased)
             if self._watch.dead(lease):
                 dead.append((trial, lease))
-        return iter(dead)
+        return dead
 
     def _take(self, trial: FrozenTrial, lease: Lease) -> Claim | None:
         owner = new_owner()
@@ -171,14 +170,12 @@ class TrialQueue:
     def _claim(self, trial_id: int, generation: int, owner: str, losses: int) -> Claim | None:
         """The claim on a trial whose lease was just taken, asked for the parameters that it lacks; None where it ended in the meantime."""
         store = self.storage.optuna
+        trial = store.get_trial(trial_id)
         try:
-            trial = store.get_trial(trial_id)
             if not trial.state.is_finished():
-                ask(self.study(), trial, self.space, lambda name, value, distribution: store.set_trial_param(trial_id, name, value, distribution))
-                trial = store.get_trial(trial_id)
+                params = ask(self.study(), trial, self.space, lambda name, value, distribution: store.set_trial_param(trial_id, name, value, distribution))
+                return Claim(self, trial, params, generation, owner, losses)
         except optuna.exceptions.UpdateFinishedTrialError:
-            trial = store.get_trial(trial_id)
-        if trial.state.is_finished():
-            self.storage.leases.drop(self.study_id, trial_id)
-            return None
-        return Claim(self, trial, generation, owner, losses)
+            pass
+        self.storage.leases.drop(self.study_id, trial_id)
+        return None

@@ -14,46 +14,48 @@ from dynrnn.study.storage import Lease
 from dynrnn.study.storage.leases import Watch
 from dynrnn.study.storage.owners import known_dead, new_owner
 
+TRIAL = 1_000_007  # far from the numbers of other tests on the same server
+
 
 @pytest.fixture
 def leases(source):
     storage = open_storage(source)
-    storage.leases.drop(1, 7)
     yield storage.leases
+    storage.leases.drop(1, TRIAL)
     storage.close()
 
 
 def test_a_lease_goes_from_generation_to_generation(leases):
     assert leases.read(1) == {}
-    assert leases.take(1, 7, 0, "a", 0)
-    assert not leases.take(1, 7, 0, "b", 0)
-    assert leases.renew(1, 7, 1, "a")
-    assert leases.read(1)[7] == Lease(7, 1, "a", beat=1, losses=0)
-    assert leases.take(1, 7, 1, "b", 1)
-    assert leases.read(1)[7] == Lease(7, 2, "b", beat=0, losses=1)
+    assert leases.take(1, TRIAL, 0, "a", 0)
+    assert not leases.take(1, TRIAL, 0, "b", 0)
+    assert leases.renew(1, TRIAL, 1, "a")
+    assert leases.read(1)[TRIAL] == Lease(TRIAL, 1, "a", beat=1, losses=0)
+    assert leases.take(1, TRIAL, 1, "b", 1)
+    assert leases.read(1)[TRIAL] == Lease(TRIAL, 2, "b", beat=0, losses=1)
     # the first owner, whatever it does now, comes too late
-    assert not leases.renew(1, 7, 1, "a")
-    assert not leases.release(1, 7, 1, "a")
-    assert not leases.take(1, 7, 1, "c", 1)
-    assert leases.release(1, 7, 2, "b")
-    assert leases.read(1)[7].owner == ""
-    assert not leases.renew(1, 7, 2, "b")
-    assert leases.take(1, 7, 2, "c", 1)
+    assert not leases.renew(1, TRIAL, 1, "a")
+    assert not leases.release(1, TRIAL, 1, "a")
+    assert not leases.take(1, TRIAL, 1, "c", 1)
+    assert leases.release(1, TRIAL, 2, "b")
+    assert leases.read(1)[TRIAL].owner == ""
+    assert not leases.renew(1, TRIAL, 2, "b")
+    assert leases.take(1, TRIAL, 2, "c", 1)
     assert leases.read(2) == {}
-    leases.drop(1, 7)
+    leases.drop(1, TRIAL)
     assert leases.read(1) == {}
-    assert not leases.renew(1, 7, 3, "c")
+    assert not leases.renew(1, TRIAL, 3, "c")
 
 
 @pytest.mark.parametrize("generation", [0, 1])
 def test_one_of_eight_takers_succeeds(leases, generation):
     if generation:
-        assert leases.take(1, 7, 0, "first", 0)
+        assert leases.take(1, TRIAL, 0, "first", 0)
     for _ in range(3):
         with ThreadPoolExecutor(8) as pool:
-            won = [step.result() for step in [pool.submit(leases.take, 1, 7, generation, f"worker {i}", 0) for i in range(8)]]
+            won = [step.result() for step in [pool.submit(leases.take, 1, TRIAL, generation, f"worker {i}", 0) for i in range(8)]]
         assert sum(won) == 1
-        assert leases.read(1)[7].owner == f"worker {won.index(True)}"
+        assert leases.read(1)[TRIAL].owner == f"worker {won.index(True)}"
         generation += 1
 
 

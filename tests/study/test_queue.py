@@ -30,14 +30,13 @@ def storage(source):
 @pytest.fixture
 def sqlite(tmp_path):
     opened = open_storage(tmp_path / "study.db")
-    opened.name = "study"
     yield opened
     opened.close()
 
 
 def queue_in(storage, **changes):
     options = {"sampler": sampler_named("random"), "random_state": 0, "n_trials": 3, "lease": 60.0, **changes}
-    return TrialQueue(storage, options.pop("study_name", storage.name), options.pop("space", SPACE), **options)
+    return TrialQueue(storage, options.pop("study_name", None) or getattr(storage, "name", "study"), options.pop("space", SPACE), **options)
 
 
 BAD = [float("nan"), float("inf"), float("-inf"), None, 1 + 2j, "0.5", (0.1, 0.2), [], np.nan, np.complex128(1), {"d": 0.0}, True]

@@ -6,6 +6,7 @@ import abc
 import errno
 import logging
 import random
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -84,7 +85,7 @@ class Guard:
 def fault_behind(error: BaseException) -> BaseException | None:
     """The driver's, database's or operating system's error in a chain of causes; None where the program itself is wrong."""
     for one in _chain(error):
-        if isinstance(one, sqlalchemy.exc.SQLAlchemyError | OSError):
+        if isinstance(one, sqlalchemy.exc.SQLAlchemyError | sqlite3.Error | OSError):
             return one
     return None
 

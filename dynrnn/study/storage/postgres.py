@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from optuna.storages import RDBStorage, get_storage
 
 from dynrnn.errors import StorageError, StudyError
+from dynrnn.study.storage.connector import Connector
 from dynrnn.study.storage.guard import Guard, GuardedStorage
 from dynrnn.study.storage.table_leases import METADATA, TableLeases
 
@@ -58,15 +59,14 @@ def _connect(url: sa.URL) -> RDBStorage:
     positional, named = with_secrets.get_dialect()().create_connect_args(with_secrets)
     arguments: dict[str, Any] = {**_LINK, "prepare_threshold": None, **named}
 
-    def connect() -> Any:
-        return psycopg.connect(*positional, **arguments)
-
+    connector = Connector(lambda: psycopg.connect(*positional, **arguments))
+    first = sa.create_engine(plain, creator=connector, poolclass=sa.pool.NullPool)
+    text = plain.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     # One transaction holds the lock that lets one worker at a time make the tables; it works through a pooler, too.
-    with connect() as first:
-        first.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
-        text = plain.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+    with connector.opening(), first.begin() as connection:
+        connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
         try:
-            rdb = RDBStorage(text, engine_kwargs={"creator": connect, "pool_pre_ping": True, "pool_size": 2, "max_overflow": 4})
+            rdb = RDBStorage(text, engine_kwargs={"creator": connector, "pool_pre_ping": True, "pool_size": 2, "max_overflow": 4})
         except RuntimeError as error:
             raise StudyError(f"{describe(url)} was written by another version of Optuna: {str(error).strip()}") from None
         METADATA.create_all(rdb.engine)

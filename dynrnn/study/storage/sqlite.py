@@ -8,7 +8,9 @@ copy a study when nobody has it open.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ import sqlalchemy as sa
 from optuna.storages import RDBStorage, get_storage
 
 from dynrnn.errors import StorageError, StudyError
+from dynrnn.study.storage.connector import Connector
 from dynrnn.study.storage.filesystems import filesystem_of, is_network
 from dynrnn.study.storage.guard import Guard, GuardedStorage
 from dynrnn.study.storage.table_leases import METADATA, TableLeases
@@ -45,17 +48,19 @@ def open_sqlite(path: Path, guard: Guard) -> tuple[GuardedStorage, TableLeases, 
 
 
 def _connect(path: Path, *, new: bool = False) -> RDBStorage:
-    """Optuna's storage, with our settings on each connection; the braces of a path are no template of Optuna's."""
-    url = f"sqlite:///{path}".replace("{", "{{").replace("}", "}}")
-    try:
-        rdb = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": TIMEOUT}}, skip_table_creation=not new)
-    except RuntimeError as error:
-        raise _another_version(path, error) from None
-    return rdb
+    """Optuna's storage with connections of ours, so that no sign in a path is taken for a part of a URL."""
 
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(path, timeout=TIMEOUT, check_same_thread=False)
+        connection.execute("PRAGMA synchronous=FULL")
+        return connection
 
-def _another_version(place: Path | str, error: RuntimeError) -> StudyError:
-    return StudyError(f"{place} was written by another version of Optuna: {str(error).strip()}")
+    connector = Connector(connect)
+    with connector.opening():
+        try:
+            return RDBStorage("sqlite:///study", engine_kwargs={"creator": connector, "poolclass": sa.pool.QueuePool}, skip_table_creation=not new)
+        except RuntimeError as error:
+            raise StudyError(f"{path} was written by another version of Optuna: {str(error).strip()}") from None
 
 
 def _make(path: Path) -> None:
@@ -80,18 +85,15 @@ def _make(path: Path) -> None:
 
 
 def _check(path: Path, guard: Guard) -> None:
-    """StudyError unless the file is a database of Optuna's; it is opened read-only, so that nobody's file is changed."""
+    """StudyError unless the file is a database of Optuna's; nothing in it is changed."""
 
     def look() -> tuple[bytes, set[str]]:
         with open(path, "rb") as stream:
             header = stream.read(len(_HEADER))
         if header != _HEADER:
             return header, set()
-        engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": TIMEOUT})
-        try:
-            return header, set(sa.inspect(engine).get_table_names())
-        finally:
-            engine.dispose()
+        with contextlib.closing(sqlite3.connect(path, timeout=TIMEOUT)) as connection:
+            return header, {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
     try:
         header, tables = guard(look)

@@ -134,3 +134,8 @@ def _forwarding(name: str) -> Callable[..., Any]:
 for _name in [name for name, value in vars(BaseStorage).items() if callable(value) and not name.startswith("_")]:
     setattr(GuardedStorage, _name, _forwarding(_name))
 abc.update_abstractmethods(GuardedStorage)
+
+
+def guarded(inner: BaseStorage, guard: Guard) -> BaseStorage:
+    """``inner`` behind the guard."""
+    return GuardedStorage(inner, guard)  # type: ignore[abstract]  # its methods were set above

@@ -12,11 +12,11 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import sqlalchemy as sa
-from optuna.storages import RDBStorage, get_storage
+from optuna.storages import BaseStorage, RDBStorage, get_storage
 
 from dynrnn.errors import StorageError, StudyError
 from dynrnn.study.storage.connector import Connector
-from dynrnn.study.storage.guard import Guard, GuardedStorage
+from dynrnn.study.storage.guard import Guard, guarded
 from dynrnn.study.storage.table_leases import METADATA, TableLeases
 
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
@@ -42,10 +42,10 @@ def describe(url: sa.URL) -> str:
     return f"PostgreSQL {host}{f':{url.port}' if url.port else ''}/{url.database or ''}"
 
 
-def open_postgres(url: sa.URL, guard: Guard) -> tuple[GuardedStorage, TableLeases, Callable[[], None]]:
+def open_postgres(url: sa.URL, guard: Guard) -> tuple[BaseStorage, TableLeases, Callable[[], None]]:
     """Optuna's storage in the database, with its tables and ours made where there are none."""
     rdb = guard(lambda: _connect(url), patience=min(guard.patience, OPENING_PATIENCE))
-    return GuardedStorage(get_storage(rdb), guard), TableLeases(rdb.engine, guard), rdb.engine.dispose
+    return guarded(get_storage(rdb), guard), TableLeases(rdb.engine, guard), rdb.engine.dispose
 
 
 def _connect(url: sa.URL) -> RDBStorage:

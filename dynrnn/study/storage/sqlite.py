@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from optuna.storages import RDBStorage, get_storage
+from optuna.storages import BaseStorage, RDBStorage, get_storage
 
 from dynrnn.errors import StorageError, StudyError
 from dynrnn.study.storage.connector import Connector
 from dynrnn.study.storage.filesystems import filesystem_of, is_network
-from dynrnn.study.storage.guard import Guard, GuardedStorage
+from dynrnn.study.storage.guard import Guard, guarded
 from dynrnn.study.storage.table_leases import METADATA, TableLeases
 
 SUFFIXES = (".db", ".sqlite", ".sqlite3")
@@ -30,7 +30,7 @@ TIMEOUT = 30.0
 _HEADER = b"SQLite format 3\x00"
 
 
-def open_sqlite(path: Path, guard: Guard) -> tuple[GuardedStorage, TableLeases, Callable[[], None]]:
+def open_sqlite(path: Path, guard: Guard) -> tuple[BaseStorage, TableLeases, Callable[[], None]]:
     """Optuna's storage on the file, made where there is none, and the leases in it."""
     kind = filesystem_of(path)
     if is_network(kind):
@@ -44,7 +44,7 @@ def open_sqlite(path: Path, guard: Guard) -> tuple[GuardedStorage, TableLeases, 
     _check(path, guard)
     rdb = guard(lambda: _connect(path))
     guard(lambda: METADATA.create_all(rdb.engine))
-    return GuardedStorage(get_storage(rdb), guard), TableLeases(rdb.engine, guard), rdb.engine.dispose
+    return guarded(get_storage(rdb), guard), TableLeases(rdb.engine, guard), rdb.engine.dispose
 
 
 def _connect(path: Path, *, new: bool = False) -> RDBStorage:

@@ -6,6 +6,7 @@ import contextlib
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from dynrnn.study.storage.guard import Guard
 from dynrnn.study.storage.leases import Lease
@@ -46,7 +47,7 @@ class TableLeases:
         values = {"generation": generation + 1, "owner": owner, "beat": 0, "losses": losses}
         if generation == 0:
             # An INSERT counts no rows on every driver: it either raises or has been done.
-            with contextlib.suppress(sa.exc.IntegrityError):
+            with contextlib.suppress(IntegrityError):
                 self._changed(sa.insert(TABLE).values(trial_id=trial_id, study_id=study_id, **values))
                 return True
         elif self._changed(sa.update(TABLE).where(TABLE.c.trial_id == trial_id, TABLE.c.generation == generation).values(values)):

@@ -135,7 +135,10 @@ class Claim:
             return False
         done = self._write(lambda: self._optuna.set_trial_state_values(self._trial_id, state, values)) or self._recorded(state, values)
         self.lost.set()
-        self._queue.storage.leases.drop(self._queue.study_id, self._trial_id)
+        try:
+            self._queue.storage.leases.drop(self._queue.study_id, self._trial_id)
+        except StorageError as error:  # the result is in; a lease of a trial that has ended says nothing
+            _log.warning("trial %d: its lease could not be removed: %s", self.number, error)
         return done
 
     def _recorded(self, state: TrialState, values: list[float] | None) -> bool:

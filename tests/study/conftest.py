@@ -12,6 +12,12 @@ set_verbosity(WARNING)
 KINDS = ["sqlite", "journal", "postgres"]
 
 
+def on(*kinds):
+    """A mark: the storages on which a test is always run; on the others it is slow."""
+    params = [pytest.param(kind, marks=() if kind in kinds else pytest.mark.slow) for kind in KINDS]
+    return pytest.mark.parametrize("source", params, indirect=True)
+
+
 @pytest.fixture(scope="session")
 def postgres():
     with PostgresServer() as server:
@@ -45,4 +51,4 @@ def job(source, tmp_path):
     """A study of 8 short trials for the workers in zygote.py."""
     folder = tmp_path / "trials"
     folder.mkdir()
-    return {"source": source, "study": uuid.uuid4().hex, "n_trials": 8, "folder": str(folder), "steps": 4, "pause": 0.05, "lease": 1.0, "sampler": "random"}
+    return {"source": source, "study": uuid.uuid4().hex, "n_trials": 8, "folder": str(folder), "steps": 4, "pause": 0.05, "lease": 60.0, "sampler": "random"}

@@ -69,8 +69,12 @@ def finished_trials(job: dict[str, Any]) -> list[Any]:
     return trials
 
 
-def check_study(job: dict[str, Any], n_workers: int, killed: list[int]) -> int:
-    """Every trial complete under its own number, each step done once, each trial of a killed worker taken over once. Gives how many were taken over."""
+def check_study(job: dict[str, Any], n_workers: int, killed: list[int], *, exact: bool = True) -> int:
+    """Every trial complete under its own number, each trial of a killed worker taken over once, each step done once. Gives how many were taken over.
+
+    Where only time tells who is dead, a machine so busy that a live worker cannot beat within its lease may have a trial done by two, which ``exact=False``
+    allows; one result is recorded all the same.
+    """
     folder, trials = Path(job["folder"]), finished_trials(job)
     assert [trial.number for trial in trials] == list(range(len(trials)))
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
@@ -78,11 +82,12 @@ def check_study(job: dict[str, Any], n_workers: int, killed: list[int]) -> int:
     again = 0
     for trial in trials:
         steps = [step for (step,) in lines(folder / f"{trial.number}.steps")]
-        assert steps == list(range(job["steps"]))
         starts = lines(folder / f"{trial.number}.starts")
         lost = [pid for pid, _, _ in starts if pid in killed]
         # The last one to start it may have been killed after the result was in, before it could say so.
-        assert len(starts) == 1 + len(lost) - (starts[-1][0] in killed)
+        expected = 1 + len(lost) - (starts[-1][0] in killed)
+        assert len(starts) == expected if exact else len(starts) >= expected
+        assert steps == list(range(job["steps"])) if exact else set(steps) == set(range(job["steps"]))
         assert sum(recorded for _, recorded in lines(folder / f"{trial.number}.ends")) <= 1
         for (_, attempt, done), (_, later_attempt, later_done) in itertools.pairwise(starts):
             assert later_attempt > attempt

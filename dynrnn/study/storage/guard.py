@@ -18,6 +18,7 @@ from optuna.storages import BaseStorage
 from dynrnn.errors import StorageError
 
 _log = logging.getLogger("dynrnn.study")
+_jitter = random.Random()  # of its own: a wait must not move the numbers that somebody else draws
 _Result = TypeVar("_Result")
 
 # What a database says while it restarts, moves or is crowded; SQLSTATE classes 08 (connection), 40 (deadlock) and 57 (shutdown) count as well.
@@ -63,7 +64,7 @@ class Guard:
                 raise fault
             if pause > 1.0:
                 _log.warning("%s; trying again for %.0f s more.", str(fault).splitlines()[0], patience - waited)
-            time.sleep(pause * random.uniform(0.5, 1.0))
+            time.sleep(pause * _jitter.uniform(0.5, 1.0))
             pause = min(2 * pause, 10.0)
 
     def clean(self, text: str) -> str:

@@ -110,6 +110,13 @@ def test_a_password_that_is_typed_out_is_refused_and_not_repeated(addresses, whi
     assert_silent(everything_said(caught.value) + caplog.text + "".join(capfd.readouterr()))
 
 
+@pytest.mark.parametrize("text", ["postgresql://dynrnn:{0.password}@{1}/postgres", "postgresql://dynrnn@{1}/postgres?password={0.password}"])
+def test_the_right_password_typed_out_is_refused_as_well(postgres, text):
+    with pytest.raises(ArgumentError, match=r"list of processes.*env:DYNRNN_STORAGE") as caught:
+        open_storage(text.format(postgres, f"127.0.0.1:{postgres.port}"))
+    assert_silent(everything_said(caught.value), (postgres.password,))
+
+
 @pytest.mark.parametrize("which", KEPT)
 def test_failures_do_not_say_the_password(addresses, which, caplog, capfd, tmp_path, monkeypatch):
     caplog.set_level(logging.DEBUG)

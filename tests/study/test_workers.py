@@ -18,6 +18,10 @@ def starts(job):
     return list(Path(job["folder"]).glob("*.starts"))
 
 
+def workers_at_it(job):
+    return sorted({pid for path in starts(job) for pid, _, _ in lines(path)})
+
+
 def machines(foreign):
     """On one machine an ended process is seen at once, so the lease may be long; elsewhere time alone tells."""
     return {"foreign": foreign, "lease": 1.5 if foreign else 60.0}
@@ -25,8 +29,8 @@ def machines(foreign):
 
 def kill_two_of_four(zygote, job, rng):
     pids = [zygote.start(**job) for _ in range(4)]
-    wait_for(lambda: starts(job))
-    killed = rng.sample(pids, 2)
+    # Two that have begun a trial, so that there is something to lose.
+    killed = rng.sample(wait_for(lambda: begun if len(begun := workers_at_it(job)) >= 2 else None), 2)
     for pid in killed:
         time.sleep(rng.uniform(0.0, 0.4))
         os.kill(pid, signal.SIGKILL)

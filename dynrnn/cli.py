@@ -138,6 +138,8 @@ class Fit:
     """Which array of a .npz, .mat or .nwb file."""
     bin_size: float | None = None
     """Seconds per bin for spike times."""
+    elapsed: bool = False
+    """The file's samples are uneven in time: keep their times, which ltc uses."""
     train: float = 0.8
     """Share of a recording to train on; the rest is for judging."""
     preset: str = "dynrnn-1"
@@ -204,7 +206,7 @@ class Fit:
 
         path = Path(self.source)
         if path.suffix and (path.exists() or len(path.parts) > 1 or ":" not in self.source):
-            options = {"key": self.key, "dt": self.dt, "bin_size": self.bin_size}
+            options = {"key": self.key, "dt": self.dt, "bin_size": self.bin_size, "elapsed": self.elapsed}
             recording = dr.read_recording(path, **{k: v for k, v in options.items() if v is not None})
         else:
             packaged = self.source.startswith("nitime")
@@ -283,7 +285,7 @@ def judge(model: Any, test: Any, reference: Any, training: Any, preset: Any) -> 
     import dynrnn as dr
 
     longest = int(test.n_time.max())
-    transient = 0 if "inputs" in test else round(preset.transient_fraction * longest)
+    transient = 0 if "inputs" in test or "elapsed" in test else round(preset.transient_fraction * longest)
     orbit = dr.generate(model, longest, initial=test, transient=transient)
     scores = dr.evaluate(model, test, reference=reference, preset=preset, training=training, generated=orbit)
     print(dr.score_table(scores))

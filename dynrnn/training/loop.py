@@ -146,7 +146,7 @@ class Validator:
     """D_stsp of free runs against the validation recording, per fit, and the parameters that were best.
 
     The mean over runs from ``VALIDATION_STARTS`` samples spread over the recording, each as long as it: a model that loses its attractor
-    does so sooner from one start than from another, and one run misses it. Models with inputs run once, along the recording's own.
+    does so sooner from one start than from another, and one run misses it. With inputs or elapsed times a model runs once, along the recording's own.
     """
 
     def __init__(self, model: Model, recording: xr.Dataset):
@@ -156,7 +156,7 @@ class Validator:
         self.n_steps = int(n_time.max())
         self.initial: xr.Dataset | np.ndarray = recording
         self.transient = 0
-        if "inputs" not in recording:
+        if "inputs" not in recording and "elapsed" not in recording:
             longest = self.true[int(np.argmax(n_time))]
             seen = longest[~np.isnan(longest).all(1)]
             self.initial = seen[np.linspace(0, len(seen) - 1, VALIDATION_STARTS + 1).astype(int)[:-1], None]
@@ -174,10 +174,15 @@ class Validator:
         self.scores[update] = score
 
 
-def updates_by(options: Options, model: Model, flat: FlatParameters, problem: Problem, state: State, sampler: Sampler) -> Updates:
-    """Whole updates in compiled code where the map is filled by index, else, and for gradients accumulated forwards, through torch's autograd."""
+def updates_by(
+    options: Options, model: Model, flat: FlatParameters, problem: Problem, state: State, sampler: Sampler, elapsed: np.ndarray | None = None
+) -> Updates:
+    """Whole updates in compiled code where the map is filled by index, else, and for gradients accumulated forwards, through torch's autograd.
+
+    elapsed : of each step, as the model counts time, (trial, time); of models that are trained through torch alone.
+    """
     T = options.sequence_length
-    sequence = partial(by_backpropagation, backend=options.backend)
+    sequence = partial(by_backpropagation, backend=options.backend, elapsed=elapsed)
     if options.gradient != "bptt":
         sequence = partial(by_influence, algorithm=options.gradient, backend=options.backend)
     by_torch = partial(run_updates_reference, sequence=sequence)
@@ -205,7 +210,7 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
         adaptive = AdaptiveAlpha(flat, cast(AdditiveModel, model), options.forcing, problem, sampler, T, options.backend)
     validator = None if validation is None else Validator(model, validation)
     history = History(options.n_updates, F)
-    updates = updates_by(options, model, flat, problem, state, sampler)
+    updates = updates_by(options, model, flat, problem, state, sampler, model.own_times(recording.elapsed.values) if "elapsed" in recording else None)
     start, end = options.learning_rate
     ratio = end / start
 

@@ -57,7 +57,7 @@ def as_recording(
     trials = to_trials(x, dims, "feature", "x", uneven)
     driven = None if inputs is None else to_trials(inputs, None, "input", "inputs", uneven)
     if driven is not None:
-        _check_lengths(trials, driven)
+        _check_lengths(trials, driven, uneven)
     recording = _assemble(trials, driven, dt, units, elapsed_of(elapsed, trials))
     check_recording(recording)
     return recording
@@ -107,7 +107,7 @@ def _keep_elapsed(recording: xr.Dataset, elapsed: Any) -> None:
         recording["elapsed"] = ("trial", "time"), _pad([part[:, None] for part in parts], recording.sizes["time"])[..., 0]
 
 
-def _check_lengths(trials: Trials, driven: Trials) -> None:
+def _check_lengths(trials: Trials, driven: Trials, uneven: bool) -> None:
     if len(trials.values) != len(driven.values):
         raise RecordingError(f"inputs have {len(driven.values)} trials, the recording has {len(trials.values)}. They must match.")
     for k, (values, u) in enumerate(zip(trials.values, driven.values)):
@@ -116,7 +116,11 @@ def _check_lengths(trials: Trials, driven: Trials) -> None:
                 f"inputs of trial {k} have {u.shape[0]:,} time steps, its observations {values.shape[0]:,}. They must match: "
                 "inputs are sampled at the same times."
             )
-    if trials.elapsed is None and trials.step and driven.step and abs(trials.step / driven.step - 1) > 0.01:
+    if uneven and trials.elapsed is not None and driven.elapsed is not None:
+        for k, (own, theirs) in enumerate(zip(trials.elapsed, driven.elapsed)):
+            if not np.allclose(own[1:], theirs[1:], rtol=0.01, atol=0):
+                raise RecordingError(f"inputs of trial {k} are sampled at other times than its observations. Resample them to the same times.")
+    elif not uneven and trials.step and driven.step and abs(trials.step / driven.step - 1) > 0.01:
         raise RecordingError(f"inputs are sampled every {driven.step:g}, the recording every {trials.step:g}. Resample to one step.")
 
 

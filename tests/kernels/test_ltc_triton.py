@@ -70,7 +70,7 @@ def compare(case, dt, config, dtype=torch.float64):
     ("F", "M", "K", "unfolds", "config", "dtype"),
     [
         (1, 2, 2, "three", LANE, torch.float64), (2, 3, 1, "one", STREAM, torch.float64),
-        (2, 7, 0, "one", LANE, torch.float32), (1, 5, 3, "three", STREAM, torch.float32),
+        (2, 7, 0, "one", LANE, torch.float32), (1, 5, 3, "one", STREAM, torch.float32),
     ],
 )
 def test_irregular_times_and_unequal_lengths(F, M, K, unfolds, config, dtype):

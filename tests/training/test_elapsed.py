@@ -69,8 +69,14 @@ def test_what_is_no_time_is_named_by_trial_and_time():
             dr.as_recording(x, elapsed=elapsed)
     with pytest.raises(RecordingError, match="x has none"):
         dr.as_recording(x, elapsed=True)
+    at = {"time": np.array([0.0, 1.0, 5.0, 6.0])}
+    labelled = xr.DataArray(x[0], dims=("time", "feature"), coords=at)
+    drive = xr.DataArray(x[1, :, :1], dims=("time", "input"), coords=at)
+    assert dr.as_recording(labelled, inputs=drive, elapsed=True).elapsed.values[0, 1:].tolist() == [1.0, 4.0, 1.0]
+    with pytest.raises(RecordingError, match="inputs of trial 0 are sampled at other times"):
+        dr.as_recording(labelled, inputs=drive.assign_coords(time=[0.0, 1.0, 2.0, 6.0]), elapsed=True)
     with pytest.raises(RecordingError, match=r"unequal steps.*elapsed=True"):
-        dr.as_recording(xr.DataArray(x[0], dims=("time", "feature"), coords={"time": [0.0, 1.0, 5.0, 6.0]}))
+        dr.as_recording(labelled)
 
 
 def test_what_takes_even_steps_refuses():

@@ -139,6 +139,8 @@ class Fit:
     """Which array of a .npz, .mat or .nwb file."""
     bin_size: float | None = None
     """Seconds per bin for spike times."""
+    elapsed: bool = False
+    """The file's samples are uneven in time: keep their times, which ltc uses."""
     train: float = 0.8
     """Share of a recording to train on; the rest is for judging."""
     preset: str = "dynrnn-1"
@@ -202,7 +204,8 @@ class Fit:
     def load(self) -> tuple[Any, Any, Any]:
         """Training recording, test recording, and a second true one where the system is known."""
         return load_source(
-            self.source, steps=self.steps, noise=self.noise, dt=self.dt, key=self.key, bin_size=self.bin_size, train=self.train, random_state=self.random_state
+            self.source, steps=self.steps, noise=self.noise, dt=self.dt, key=self.key, bin_size=self.bin_size, elapsed=self.elapsed, train=self.train,
+            random_state=self.random_state,
         )
 
     def build(self, recording: Any) -> Any:
@@ -270,7 +273,7 @@ def judge(model: Any, test: Any, reference: Any, training: Any, preset: Any) -> 
     import dynrnn as dr
 
     longest = int(test.n_time.max())
-    transient = 0 if "inputs" in test else round(preset.transient_fraction * longest)
+    transient = 0 if "inputs" in test or "elapsed" in test else round(preset.transient_fraction * longest)
     orbit = dr.generate(model, longest, initial=test, transient=transient)
     scores = dr.evaluate(model, test, reference=reference, preset=preset, training=training, generated=orbit)
     print(dr.score_table(scores))
@@ -278,14 +281,14 @@ def judge(model: Any, test: Any, reference: Any, training: Any, preset: Any) -> 
 
 
 def load_source(
-    source: str, *, steps: int, noise: float, dt: float | None, key: str | None, bin_size: float | None, train: float, random_state: int, n_references: int = 10,
+    source: str, *, steps: int, noise: float, dt: float | None, key: str | None, bin_size: float | None, elapsed: bool | None = None, train: float, random_state: int, n_references: int = 10,
 ) -> tuple[Any, Any, Any]:
     """Training and test recording of a dataset's name or a file, and a second true one where the system is known."""
     import dynrnn as dr
 
     path = Path(source)
     if path.suffix and (path.exists() or len(path.parts) > 1 or ":" not in source):
-        options = {"key": key, "dt": dt, "bin_size": bin_size}
+        options = {"key": key, "dt": dt, "bin_size": bin_size, "elapsed": elapsed}
         recording = dr.read_recording(path, **{k: v for k, v in options.items() if v is not None})
     elif source.startswith("nitime"):
         recording = dr.load_dataset(source, **{} if bin_size is None else {"bin_size": bin_size})

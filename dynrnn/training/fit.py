@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dynrnn.data import as_recording, check_for_training
+from dynrnn.data import check_for_training, uneven_or_even
 from dynrnn.errors import ArgumentError, check_int
 from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.base import Model
@@ -72,7 +72,8 @@ def fit(
     Parameters
     ----------
     model : a model of dynrnn; its parameters are changed in place.
-    recording : what ``as_recording`` takes; NaN = missing: never forced on, never in the loss.
+    recording : what ``as_recording`` takes; NaN = missing: never forced on, never in the loss. Of one with ``elapsed`` times (``as_recording(x, elapsed=...)``)
+        each step of a window takes its own, with ``dr.LTC``; other models take even steps and refuse it.
     forcing : default ``GeneralizedTeacherForcing(alpha=0.15)``.
     n_updates : optimiser steps. sequence_length : samples T of a window (each draws T + 1). batch_size : windows in an update.
     learning_rate : constant, or (start, end) decayed exponentially over the updates.
@@ -175,13 +176,15 @@ def fit(
     if resume is True and random_state is None and out is not None:
         random_state = begun_with(out)
     random_state = check_random_state(random_state)
-    recording = as_recording(recording)
+    recording = uneven_or_even(recording)
     check_fits(model, recording)
+    if "elapsed" in recording and gradient != "bptt":
+        raise ArgumentError(f"gradient={gradient!r} takes even steps, and the recording has elapsed times: use gradient='bptt', or resample the recording.")
     check_for_training(recording, sequence_length, standardise=standardise)
     if chosen == "triton":
         check_device_updates(model, recording, sequence_length, batch_size)
     if validation is not None:
-        validation = as_recording(validation)
+        validation = uneven_or_even(validation)
         check_fits(model, validation)
     options = Options(
         forcing=forcing, n_updates=n_updates, sequence_length=sequence_length, batch_size=batch_size, learning_rate=(start, end),

@@ -129,10 +129,15 @@ def build_state(model: Model) -> State:
     return State(theta, np.zeros_like(theta), np.zeros_like(theta), counts[0], np.ones(F, dtype=np.bool_), *counts[1:])
 
 
-def updates_by(options: Options, model: Model, flat: FlatParameters, problem: Problem, state: State, sampler: Sampler, done: int) -> Updates:
-    """Whole updates in compiled code where the map is filled by index, else, and for gradients accumulated forwards, through torch's autograd."""
+def updates_by(
+    options: Options, model: Model, flat: FlatParameters, problem: Problem, state: State, sampler: Sampler, done: int, elapsed: np.ndarray | None = None
+) -> Updates:
+    """Whole updates in compiled code where the map is filled by index, else, and for gradients accumulated forwards, through torch's autograd.
+
+    done : updates that were made before. elapsed : of each step, as the model counts time, (trial, time); of models that are trained through torch alone.
+    """
     T = options.sequence_length
-    sequence = partial(by_backpropagation, backend=options.backend)
+    sequence = partial(by_backpropagation, backend=options.backend, elapsed=elapsed)
     if options.gradient != "bptt":
         sequence = partial(by_influence, algorithm=options.gradient, backend=options.backend)
     by_torch = partial(run_updates_reference, sequence=sequence)
@@ -162,7 +167,8 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
     history = History(options.n_updates, F)
     book = Book(state, history, validator, adaptive, hooks.about)
     done = 0 if hooks.start is None else book.adopt(hooks.start)
-    updates = updates_by(options, model, flat, problem, state, sampler, done)
+    elapsed = model.own_times(recording.elapsed.values) if "elapsed" in recording else None
+    updates = updates_by(options, model, flat, problem, state, sampler, done, elapsed)
     start, end = options.learning_rate
     ratio = end / start
     stops = [hooks.every] if hooks.callback else []

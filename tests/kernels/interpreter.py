@@ -11,6 +11,7 @@ from triton.runtime.interpreter import InterpretedFunction
 from triton.runtime.jit import JITFunction
 
 RECURRENCE = [f"dynrnn_kernels.additive.triton{suffix}" for suffix in ("_cells", "_steps", "_gradient", "_norms", "")]
+LTC = [*RECURRENCE, *(f"dynrnn_kernels.ltc.triton{suffix}" for suffix in ("_cells", "_steps", "_gradient", ""))]
 UPDATE = [f"dynrnn_kernels.update.{name}" for name in ("triton_book", "triton_draw", "triton_decoder", "triton_targets", "triton_loss", "triton_step")]
 DEVICE = [*RECURRENCE, *UPDATE, "dynrnn_kernels.update.device_arrays", "dynrnn_kernels.update.device"]
 

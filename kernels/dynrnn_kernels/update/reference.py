@@ -21,9 +21,15 @@ MapOf = Callable[[int, Tensor], Map]     # (fit, its parameters theta [P]) -> it
 Sequence = Callable[[Map, Tensor, Tensor, Tensor, Tensor | None, np.ndarray], Tensor]   # a forced sequence of these windows, differentiable
 
 
-def by_backpropagation(map: Map, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor | None, windows: np.ndarray, backend: str = "reference") -> Tensor:
-    """The recurrence's own forced sequence."""
-    return recurrence_of(map).forced_sequence(map, z0, target, weight, u, backend=backend)
+def by_backpropagation(
+    map: Map, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor | None, windows: np.ndarray, backend: str = "reference", elapsed: np.ndarray | None = None
+) -> Tensor:
+    """The recurrence's own forced sequence. elapsed (trial, time): how long the step to each sample takes, of a map that takes times."""
+    if elapsed is None:
+        return recurrence_of(map).forced_sequence(map, z0, target, weight, u, backend=backend)
+    to = windows[:, 1, None] + 1 + np.arange(target.shape[2])
+    dt = torch.as_tensor(elapsed[windows[:, 0, None], to]).to(z0.dtype)[None]
+    return recurrence_of(map).forced_sequence(map, z0, target, weight, u, backend=backend, dt=dt)
 
 
 def by_influence(

@@ -1,4 +1,4 @@
-"""Ridge regression with a free offset over data that come in pieces, many penalties at once, and recursive least squares.
+"""Ridge regression with a free offset over data that come in pieces, many penalties at once.
 
     minimise  sum over rows |y - x W - b|^2 + ridge |W|^2
 
@@ -24,11 +24,13 @@ EPS = float(np.finfo(np.float64).eps)
 
 
 class Solution(NamedTuple):
-    """W [ridge, n, m], b [ridge, m], and the mean squared residual [ridge] over rows and outputs."""
+    """W [ridge, n, m], b [ridge, m], and the mean squared residual [ridge] over rows and outputs; ``online`` is that of each row just before it was learned,
+    where it was learned by recursion."""
 
     W: np.ndarray
     b: np.ndarray
     residual: np.ndarray
+    online: float = float("nan")
 
 
 @dataclass
@@ -123,40 +125,3 @@ def _singular(ridge: float, least: float) -> ArgumentError:
 def exact_enough(ridges: Float[np.ndarray, " ridge"], mean_square: float, n_rows: int) -> bool:
     """Whether sums of products will do for penalties of this size: states whose squares have the sum ``mean_square`` in the mean."""
     return float(np.min(ridges)) >= ENOUGH * EPS * mean_square * n_rows
-
-
-class RecursiveLeastSquares:
-    """Readout that learns sample by sample (Haykin 2014, Adaptive Filter Theory, 10), for data that come in a stream.
-
-    W [n, m] minimises the sum of ``forgetting``^(age) |y - x W|^2 + ridge |W|^2 (the penalty is forgotten, too); with forgetting = 1 it is ridge regression's
-    to rounding. Append a 1 to x for an offset. P is kept symmetric; O(n^2) a sample and output.
-
-    Learning while a reservoir runs on its own output is FORCE (Sussillo and Abbott 2009, Neuron 63, 544): x are its units, and ``update`` follows each step.
-
-    n, m : entries of x and y. ridge : alpha, above 0; P starts as I / alpha. forgetting : in (0, 1]; below 1 the last 1 / (1 - forgetting) samples count.
-    ArgumentError for a sample of another size, or one that is not finite, which would spoil W and P for good.
-
-    >>> rls, rng = RecursiveLeastSquares(2, 1, ridge=1e-9), np.random.default_rng(0)
-    >>> for x in rng.standard_normal((20, 2)):
-    ...     _ = rls.update(x, x @ [[2.0], [-1.0]])
-    >>> rls.W.round(6).tolist()
-    [[2.0], [-1.0]]
-    """
-
-    def __init__(self, n: int, m: int, ridge: float = 1e-6, forgetting: float = 1.0):
-        if not (np.isfinite(ridge) and ridge > 0 and 0 < forgetting <= 1):
-            raise ArgumentError(f"ridge must be above 0 and forgetting in (0, 1], got {ridge!r} and {forgetting!r}.")
-        self.W, self.P, self.forgetting = np.zeros((n, m)), np.eye(n) / ridge, float(forgetting)
-
-    def update(self, x: Float[np.ndarray, " n"], y: Float[np.ndarray, " m"]) -> np.ndarray:
-        """Learn one sample; returns the error that was made before it was learned, y - x W."""
-        x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-        if (*x.shape, *y.shape) != self.W.shape or not (np.isfinite(x).all() and np.isfinite(y).all()):
-            raise ArgumentError(f"x and y must be finite, of shapes ({self.W.shape[0]},) and ({self.W.shape[1]},), got shapes {x.shape} and {y.shape}.")
-        error = y - x @ self.W
-        Px = self.P @ x
-        gain = Px / (self.forgetting + x @ Px)
-        self.P = (self.P - np.outer(gain, Px)) / self.forgetting
-        self.P = 0.5 * (self.P + self.P.T)
-        self.W = self.W + np.outer(gain, error)
-        return error

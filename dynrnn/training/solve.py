@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 import xarray as xr
+from numba import get_num_threads
 from tqdm import tqdm
 
 from dynrnn.analysis.reconstruction.forecasts import choose_starts, truth_after
@@ -20,7 +22,8 @@ from dynrnn.models.reservoirs.ridge import Solution, SumsOfProducts, TriangularF
 from dynrnn_kernels.blas import one_blas_thread
 from dynrnn_kernels.reservoir import Weights, run
 
-PIECE = 1_024           # steps driven at a time
+PIECE = 1_024           # most steps driven at a time
+SHORT = 256             # of few units, whose states then stay in the cache until their sums are taken
 Sums = SumsOfProducts | TriangularFactor | Recursion
 HORIZON, STARTS, LOST = 50, 64, 4.0   # steps and starts of the forecasts that choose among penalties; the error that one counts at most
 
@@ -118,7 +121,7 @@ def _solve_fit(model: Reservoir, fit: int, problem: Problem) -> tuple[Solution, 
 def _solve_line(model: NextGenerationReservoir, problem: Problem) -> tuple[Solution, tuple[np.ndarray, np.ndarray]]:
     """The same for polynomials of a line of samples; lines never reach over the start of a trial, nor over a missing sample."""
     sums: Sums | None = None
-    start = SumsOfProducts(model.observed_dim, model.n_units)
+    start = SumsOfProducts(model.n_units, model.observed_dim)
     for x, u in problem.trials:
         for first in range(problem.washout, len(x) - 1, PIECE):
             end = min(first + PIECE, len(x) - 1)
@@ -129,46 +132,55 @@ def _solve_line(model: NextGenerationReservoir, problem: Problem) -> tuple[Solut
                 sums = problem.sums(X, Y.shape[1])
             if sums is not None:
                 sums.add(X, Y)
-                start.add(lines[:, : model.observed_dim], lines[:, model.observed_dim :])
+                start.add(lines[:, model.observed_dim :], lines[:, : model.observed_dim])
     if sums is None:
         raise RecordingError(
             f"no stretch of {model.least_past + 2} samples after the washout of {problem.washout} is observed in all channels: nothing to learn from."
         )
     if not model.n_units:
         return sums.solve(problem.ridges), (np.zeros((model.observed_dim, 0)), np.zeros(0))
-    cold = start.solve(np.array([1e-9 * max(start.count, 1)]))
+    cold = start.solve_back(np.array([1e-9 * max(start.count, 1)]))
     return sums.solve(problem.ridges), (cold.W[0], cold.b[0])
 
 
 def _pass(model: Reservoir, weights: Weights, problem: Problem) -> tuple[Solution, tuple[np.ndarray, np.ndarray]]:
     N, n, read = model.observed_dim, model.n_units, model.readout_units
-    prepared, sums, start = weights.prepared(), None, SumsOfProducts(N, n)
+    prepared, sums, start = weights.prepared(), None, SumsOfProducts(n, N)
+    piece = min(PIECE, max(SHORT, n))
+    paths = np.empty((2, piece, N + n))                                             # one is driven while the sums of the other are taken
     with ThreadPoolExecutor(1) as other, one_blas_thread():
         pending = None
         for x, u in problem.trials:
             state = np.concatenate([np.nan_to_num(x[0]), np.zeros(n)])
-            for first in range(0, len(x) - 1, PIECE):
-                target = x[first + 1 : first + 1 + PIECE]
-                drive = None if u is None else u[first + 1 : first + 1 + PIECE]
-                path, state = run(weights, state, len(target), target, drive, prepared=prepared, share=False)  # the other thread has the sums to take
-                kept = (np.arange(first, first + len(target)) >= problem.washout) & ~np.isnan(target).any(1)
-                h, Y = path[kept, N:], target[kept]
-                if sums is None and len(h):
-                    sums = problem.sums(h[:, read], N)
+            for first in range(0, len(x) - 1, piece):
+                target = x[first + 1 : first + 1 + piece]
+                drive = None if u is None else u[first + 1 : first + 1 + piece]
+                path, paths = paths[0, : len(target)], paths[::-1]
+                _, state = run(weights, state, len(target), target, drive, prepared=prepared, path=path, share=False)   # the other thread takes the sums
+                path[:, :N] = target
+                rows = path[max(0, problem.washout - first) :]
+                missing = np.isnan(rows[:, :N]).any(1)
+                rows = rows[~missing] if missing.any() else rows
+                if sums is None and len(rows):
+                    sums = problem.sums(rows[:, N:][:, read], N)
+                    start = sums if isinstance(sums, SumsOfProducts) and sums.n == n else start
                 if pending is not None:
                     pending.result()
-                pending = None if sums is None else other.submit(_add, sums, start, h, Y, read)
+                job = partial(_add, sums, start, rows, N, read)
+                pending = None if sums is None else other.submit(job) if get_num_threads() > 1 else job()
         if pending is not None:
             pending.result()
     if sums is None:
         raise RecordingError(f"no sample after the washout of {problem.washout} is observed in all channels, so there is nothing to learn from.")
-    cold = start.solve(np.array([1e-9 * max(start.count, 1)]))
+    cold = start.solve_back(np.array([1e-9 * max(start.count, 1)]))
     return sums.solve(problem.ridges), (cold.W[0], cold.b[0])
 
 
-def _add(sums: Sums, start: SumsOfProducts, h: np.ndarray, Y: np.ndarray, read: slice) -> None:
-    sums.add(h[:, read], Y)
-    start.add(Y, h)
+def _add(sums: Sums, start: SumsOfProducts, rows: np.ndarray, N: int, read: slice) -> None:
+    """Rows (samples, units), which are overwritten; ``start``, which has all units, is ``sums`` where that has them, too."""
+    if sums is not start:
+        sums.add(rows[:, N:][:, read], rows[:, :N])
+    start.add_rows(rows)
 
 
 def _forecast_errors(model: Reservoir, validation: xr.Dataset, washout: int) -> np.ndarray:

@@ -35,52 +35,63 @@ class Solution(NamedTuple):
 
 @dataclass
 class SumsOfProducts:
-    """Centred sums, taken about the first piece's mean so that a large offset costs no digits."""
+    """Sums of products of rows (Y, X), taken about the first piece's mean so that a large offset costs no digits."""
 
     n: int
     m: int
     count: int = 0
     about: np.ndarray | None = None
-    XX: np.ndarray = field(init=False)
-    XY: np.ndarray = field(init=False)
-    squares: float = 0.0
+    products: np.ndarray = field(init=False)
     sums: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        self.XX, self.XY = np.zeros((self.n, self.n), order="F"), np.zeros((self.n, self.m))
-        self.sums = np.zeros(self.n + self.m)
+        size = self.m + self.n
+        self.products, self.sums = np.zeros((size, size), order="F"), np.zeros(size)
 
     def add(self, X: Float[np.ndarray, "row n"], Y: Float[np.ndarray, "row m"]) -> None:
-        if not len(X):
+        self.add_rows(np.concatenate([Y, X], 1))
+
+    def add_rows(self, rows: np.ndarray) -> None:
+        """(Y, X) side by side, which are overwritten: all sums are then one product, and nothing is copied."""
+        if not len(rows):
             return
         if self.about is None:
-            self.about = np.concatenate([X.mean(0), Y.mean(0)])
-        X, Y = X - self.about[: self.n], Y - self.about[self.n :]
-        self.XX = dsyrk(1.0, X.T, beta=1.0, c=self.XX, overwrite_c=1)     # the upper triangle alone: half the operations
-        self.XY += X.T @ Y
-        self.squares += float(np.vdot(Y, Y))
-        self.sums += np.concatenate([X.sum(0), Y.sum(0)])
-        self.count += len(X)
+            self.about = rows.mean(0)
+        rows -= self.about
+        self.products = dsyrk(1.0, rows.T, beta=1.0, c=self.products, overwrite_c=1)     # the upper triangle alone: half the operations
+        self.sums += rows.sum(0)
+        self.count += len(rows)
 
     def solve(self, ridges: Float[np.ndarray, " ridge"]) -> Solution:
+        """Of X to Y."""
+        m = self.m
+        return self._solve(slice(m, None), slice(0, m), ridges)
+
+    def solve_back(self, ridges: Float[np.ndarray, " ridge"]) -> Solution:
+        """Of Y to X."""
+        m = self.m
+        return self._solve(slice(0, m), slice(m, None), ridges)
+
+    def _solve(self, of: slice, to: slice, ridges: np.ndarray) -> Solution:
         assert self.about is not None
         mean = self.sums / self.count
-        x, y = mean[: self.n], mean[self.n :]
-        XX = np.triu(self.XX) + np.triu(self.XX, 1).T - self.count * np.outer(x, x)
-        XY = self.XY - self.count * np.outer(x, y)
+        centred = np.triu(self.products)
+        centred = centred + np.triu(centred, 1).T - self.count * np.outer(mean, mean)
+        XX, XY, n, m = centred[of, of], centred[of, to], len(mean[of]), len(mean[to])
         least = float(np.min(ridges))
         if len(ridges) == 1 and least > 0:
             try:
-                W = scipy.linalg.cho_solve(scipy.linalg.cho_factor(XX + least * np.eye(self.n)), XY)[None]
+                W = scipy.linalg.cho_solve(scipy.linalg.cho_factor(XX + least * np.eye(n)), XY)[None]
             except np.linalg.LinAlgError:
                 raise _singular(least, EPS * float(np.trace(XX))) from None
         else:
             values, vectors = np.linalg.eigh(XX)
-            if values[0] + least <= self.n * EPS * values[-1]:
-                raise _singular(least, self.n * EPS * float(values[-1]))
+            if values[0] + least <= n * EPS * values[-1]:
+                raise _singular(least, n * EPS * float(values[-1]))
             W = vectors @ ((vectors.T @ XY)[None] / (values[:, None] + ridges[:, None, None]))
-        left = self.squares - self.count * y @ y - (W * XY).sum((1, 2)) - ridges * (W**2).sum((1, 2))
-        return Solution(W, self.about[self.n :] + y - (self.about[: self.n] + x) @ W, np.maximum(left, 0) / (self.count * self.m))
+        left = np.trace(centred[to, to]) - (W * XY).sum((1, 2)) - ridges * (W**2).sum((1, 2))
+        middle = self.about + mean
+        return Solution(W, middle[to] - middle[of] @ W, np.maximum(left, 0) / (self.count * m))
 
 
 @dataclass

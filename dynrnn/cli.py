@@ -17,6 +17,7 @@ RESERVOIRS = ("esn", "residual-esn", "euler-state-network", "deep-esn", "residua
 WAVES = ("wave-rnn", "identity-rnn")
 OF_RESERVOIRS = (
     "reservoir_dim", "n_layers", "memory_dim", "n_delays", "stride", "spectral_radius", "leak", "beta", "input_scaling", "bias_scaling", "ridge", "washout",
+    "solver", "forgetting",
 )
 OF_ASSEMBLIES = ("areas", "blocks", "topology", "integrator", "step")
 OF_DESCENT = (
@@ -93,6 +94,10 @@ class Fit:
     """Penalty of a reservoir's readout; of several each fit takes the best on a tenth that is held out."""
     washout: int | None = None
     """Samples that drive a reservoir before it learns; 100, and of next-generation-reservoir as many as its line needs."""
+    solver: Literal["ridge", "rls"] = "ridge"
+    """Of a reservoir: one factorisation of all samples, or recursive least squares, sample by sample."""
+    forgetting: float | None = None
+    """Of rls: factor by which a sample's weight falls with each further one."""
     observation: Literal["identity", "affine"] | None = None
     """Channels are the first latent units, or affine in all of them; default identity (wave-rnn, identity-rnn, assembly, ltc: affine)."""
     init: str | None = None
@@ -163,7 +168,8 @@ class Fit:
         if solved:
             ridge = self.ridge[0] if len(self.ridge) == 1 else self.ridge
             run = dr.fit(
-                model, training, validation=validation, out=self.out, progress=self.progress, standardise=self.standardise, ridge=ridge, washout=self.washout
+                model, training, validation=validation, out=self.out, progress=self.progress, standardise=self.standardise, ridge=ridge,
+                washout=self.washout, solver=self.solver, forgetting=self.forgetting,
             )
         else:
             run = self.descend(model, training, validation, forcing)

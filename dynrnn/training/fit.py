@@ -32,7 +32,8 @@ from dynrnn.training.state import TrainingState
 from dynrnn.training.updates import check_device_updates
 from dynrnn_kernels.additive.config import PRECISIONS
 
-OF_SOLVING = ("model", "recording", "validation", "out", "progress", "standardise", "ridge", "washout", "random_state")   # what a reservoir's fit takes
+OF_SOLVING = ("model", "recording", "validation", "out", "progress", "standardise", "ridge", "washout", "solver", "forgetting",
+              "random_state")                                                         # what a reservoir's fit takes
 TRAINING_BACKENDS = ("cpu", "reference", "triton")
 
 
@@ -66,6 +67,8 @@ def fit(
     n_threads: int | None = None,
     ridge: PerFit | tuple[float, ...] | None = None,
     washout: int | None = None,
+    solver: str | None = None,
+    forgetting: PerFit | None = None,
 ) -> Run:
     """Train all fits of ``model`` at once, in place, by backpropagation through forced windows of the recording; a reservoir's readout is solved.
 
@@ -104,7 +107,13 @@ def fit(
     ridge : for reservoirs: the penalty beside the sum of squares over all samples, 1e-6 by default; one per fit as an array; or a tuple of several, of which
         each fit takes the one whose free forecasts of 50 steps are best on ``validation``. All of them cost one factorisation.
     washout : for reservoirs: samples of each trial that drive the reservoir before anything is learned, 100 by default.
-        A reservoir takes no argument of descent: only validation, out, progress, standardise, ridge and washout.
+    solver : for reservoirs: ``ridge`` (default), one factorisation of sums over all samples; or ``rls``, recursive least squares, sample by sample in their
+        order, trial after trial, whose ``history.online_error`` is the mean squared error of each step just before it was learned. Without forgetting both
+        give the same readout to rounding. Of rls the inverse of the sums is kept as a square root (Potter's), which stays positive whatever is rounded;
+        O(n^2) a sample; ``ridge`` must be above 0, and one.
+    forgetting : for solver="rls": a sample's weight falls by this factor with each further one, so that about the last 1 / (1 - forgetting) count, for data
+        that change slowly; 1 by default, above 0, or one per fit. The penalty is renewed and not forgotten. ``loss`` is weighted the same.
+        A reservoir takes no argument of descent: only validation, out, progress, standardise, ridge, washout, solver and forgetting.
 
     ``learning_rate``, ``alpha``, ``noise``, ``gradient_clip`` and the regularisers' weights may each be one value per fit (an array).
 
@@ -129,8 +138,9 @@ def fit(
     if isinstance(model, Reservoir):
         if wrong := _given(arguments):
             raise ArgumentError(f"{', '.join(wrong)}: a reservoir is solved, not descended; it takes {', '.join(OF_SOLVING[2:])}. Leave the others out.")
-        return fit_reservoir(model, recording, validation, out, progress, standardise, 1e-6 if ridge is None else ridge, washout)
-    for name, value in (("ridge", ridge), ("washout", washout)):
+        penalty = 1e-6 if ridge is None else ridge
+        return fit_reservoir(model, recording, validation, out, progress, standardise, penalty, washout, "ridge" if solver is None else solver, forgetting)
+    for name, value in (("ridge", ridge), ("washout", washout), ("solver", solver), ("forgetting", forgetting)):
         if value is not None:
             raise ArgumentError(f"{name} is for reservoirs, whose readouts are solved; {type(model).__name__} is trained by descent (see regularisation).")
     forcing = GeneralizedTeacherForcing() if forcing is None else forcing

@@ -39,7 +39,8 @@ class _Sequence(torch.autograd.Function):
         z0, z, target, weight, u = ctx.saved_tensors
         if isinstance(ctx.map, AdditiveMap) and ctx.algorithm.compiled and ctx.backend != "reference":
             backend = choose_backend(z0.device, ctx.backend)
-            numbers, first = _by_kernel(backend, ctx.map, ctx.algorithm, z0, z, target, weight, u, gout)
+            wanted = [name for name, needed in zip(ctx.map.tensors(), ctx.needs_input_grad[5:]) if needed]
+            numbers, first = _by_kernel(backend, ctx.map, ctx.algorithm, z0, z, target, weight, u, gout, wanted)
         else:
             numbers, first = _by_rule(ctx.map, ctx.algorithm, ctx.rng, z0, z, target, weight, u, gout)
         return None, first, None, None, None, *numbers
@@ -69,9 +70,10 @@ def device_influence() -> Any:
 
 
 def _by_kernel(
-    backend: str, map: AdditiveMap, algorithm: Algorithm, z0: Tensor, z: Tensor, target: Tensor, weight: Tensor, u: Tensor | None, gout: Tensor
+    backend: str, map: AdditiveMap, algorithm: Algorithm, z0: Tensor, z: Tensor, target: Tensor, weight: Tensor, u: Tensor | None, gout: Tensor,
+    wanted: list[str],
 ) -> tuple[list[Tensor], Tensor]:
-    """Of the map written out; back to its structures by their own derivative."""
+    """Of the map written out; back to its structures by their own derivative. Zero by tensors that are not wanted."""
     dtype = torch.float64 if backend == "cpu" else z0.dtype
     leaves = {name: x.detach().to(dtype).requires_grad_() for name, x in map.tensors().items()}
     with torch.enable_grad():
@@ -82,10 +84,10 @@ def _by_kernel(
     given = [x.detach().to(dtype).contiguous() for x in (flat, z0, z, unread, weight.expand_as(target), drive, gout)]
     options = {"how": PARTS[algorithm.name], "reset": algorithm.n}
     if backend == "triton":
-        grads = device_influence().gradients(layout_of(written), *given, **options)
+        grads = device_influence().gradients(layout_of(written), *given, **options, wanted=wanted)
     else:
         with one_blas_thread():
-            grads = torch.from_numpy(cpu.gradients(layout_of(written), *(x.numpy() for x in given), **options))
+            grads = torch.from_numpy(cpu.gradients(layout_of(written), *(x.numpy() for x in given), **options, wanted=wanted))
     size = flat.shape[1]
     pulled = torch.autograd.grad(flat, list(leaves.values()), grads[..., :size].sum(1))
     return [g.to(x.dtype) for g, x in zip(pulled, map.tensors().values())], grads[..., size:].to(z0.dtype)

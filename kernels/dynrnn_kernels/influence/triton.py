@@ -5,6 +5,7 @@ Nothing is kept over time but S: kernels go through blocks of ``STEPS`` steps, J
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -15,14 +16,15 @@ from dynrnn_kernels.additive.config import check_fits
 from dynrnn_kernels.additive.layout import Layout
 from dynrnn_kernels.additive.map import W2_KINDS
 from dynrnn_kernels.additive.triton import choose, launch, padded, positions
+from dynrnn_kernels.influence.columns import TENSORS, sizes
 from dynrnn_kernels.influence.triton_steps import influence_kernel, terms_kernel
 
 STEPS = 64                   # of a block of time
 DENSE = W2_KINDS.index("dense")
 
 
-def table_of(lay: Layout) -> Tensor:
-    """For every column of S on the device, where it finds its x and its y, and its L: [3, Q].
+def table_of(lay: Layout, wanted: Collection[str] = TENSORS) -> Tensor:
+    """For every column of S on the device, where it finds its x and its y, and its L: [3, Q]. Of the wanted tensors alone.
 
     Columns lie as the numbers in the flat vector, but that slopes have theirs once for each state; those of the first state lie behind them.
     """
@@ -43,29 +45,33 @@ def table_of(lay: Layout) -> Tensor:
         "slope": (gains + units[:, None] * bases + own, 0, of_state[:, None]),
         "threshold": (rises + hidden[:, None] * bases + own, 0, hidden[:, None]),
     }
-    present = [parts for name, parts in every.items() if getattr(lay, name) >= 0]
+    present = [parts for name, parts in every.items() if name in wanted and getattr(lay, name) >= 0]
     present.append((0, 1, of_state))                                            # the first state's: y[1] is 0, nothing is added
     rows = [torch.broadcast_tensors(*(torch.as_tensor(part) for part in parts)) for parts in present]
     return torch.cat([torch.stack([part.reshape(-1) for part in row]) for row in rows], 1).to(torch.int32).contiguous()
 
 
-def of_numbers(grad: Tensor, lay: Layout) -> Tensor:
+def of_numbers(grad: Tensor, lay: Layout, wanted: Collection[str]) -> Tensor:
     """Columns [F, B, Q] added up to the derivative by each number and by the first state, [F, B, size + M]."""
-    if lay.slope < 0:
-        return grad
-    end = lay.slope + lay.M * lay.n_bases
-    slopes = grad[..., lay.slope : end].unflatten(-1, (lay.M, lay.n_bases)).sum(-2)
-    return torch.cat([grad[..., : lay.slope], slopes, grad[..., end:]], -1)
+    out, end = grad.new_zeros(*grad.shape[:2], lay.size + lay.M), 0
+    for name, n in sizes(lay).items():
+        if name in wanted:
+            copies = lay.M if name == "slope" else 1
+            start, end = end, end + copies * n
+            out[..., getattr(lay, name) :][..., :n] = grad[..., start:end].unflatten(-1, (copies, n)).sum(-2)
+    out[..., lay.size :] = grad[..., end:]
+    return out
 
 
 def gradients(
-    lay: Layout, flat: Tensor, z0: Tensor, z: Tensor, target: Tensor, weight: Tensor, u: Tensor, gout: Tensor, how: int, reset: int
+    lay: Layout, flat: Tensor, z0: Tensor, z: Tensor, target: Tensor, weight: Tensor, u: Tensor, gout: Tensor, how: int, reset: int,
+    wanted: Collection[str] = TENSORS,
 ) -> Tensor:
-    """Of all sequences, [F, B, size + M]; contiguous, of one dtype and device. ``how`` and ``reset`` as in cpu.py."""
+    """Of all sequences, [F, B, size + M]; contiguous, of one dtype and device. ``how``, ``reset`` and ``wanted`` as in cpu.py."""
     F, B, T, M = z.shape
     check_fits(max(F, B))
     wide = hidden_of_block(lay, z.dtype)
-    table = table_of(lay).to(z.device)
+    table = table_of(lay, wanted).to(z.device)
     Q, new = table.shape[1], lambda *shape: torch.empty(shape, dtype=z.dtype, device=z.device)
     NX, NY, block = 1 + M + lay.K + lay.H + (lay.H + M) * lay.n_bases, 2 + 2 * lay.H, min(STEPS, max(T, 1))
     J, x, y = new(F, B, block, M, M), new(F, B, block, NX), new(F, B, block, NY)
@@ -79,7 +85,7 @@ def gradients(
         steps = min(block, T - first)
         launch(terms_kernel, (steps, B, F), flat, z0, z, target, weight, u, J, x, y, B, T, first, block, chunks, reset, **of_terms)
         launch(influence_kernel, (triton.cdiv(Q, columns), B, F), flat, table, J, x, y, gout, S, grad, B, T, Q, first, steps, block, **sizes)
-    return of_numbers(grad, lay)
+    return of_numbers(grad, lay, wanted)
 
 
 def hidden_of_block(lay: Layout, dtype: torch.dtype) -> int:

@@ -287,7 +287,8 @@ def judge(model: Any, test: Any, reference: Any, training: Any, preset: Any) -> 
 
 
 def load_source(
-    source: str, *, steps: int, noise: float, dt: float | None, key: str | None, bin_size: float | None, elapsed: bool | None = None, train: float, random_state: int, n_references: int = 10,
+    source: str, *, steps: int, noise: float, dt: float | None, key: str | None, bin_size: float | None, elapsed: bool | None = None, train: float,
+    random_state: int, n_references: int = 10,
 ) -> tuple[Any, Any, Any]:
     """Training and test recording of a dataset's name or a file, and a second true one where the system is known."""
     import dynrnn as dr

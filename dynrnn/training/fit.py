@@ -22,14 +22,14 @@ from dynrnn.streams import check_random_state
 from dynrnn.training.checkpoints import Checkpoints
 from dynrnn.training.common import adopt_units, plain, store
 from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing, GeneralizedTeacherForcing, PerFit, per_fit, per_fit_ends
-from dynrnn.training.gradients import check_gradient
+from dynrnn.training.gradients import BPTT, check_gradient
 from dynrnn.training.loop import Hooks, Options, Progress, train
 from dynrnn.training.regularisation import Regularisation
 from dynrnn.training.reservoir import fit_reservoir
 from dynrnn.training.resume import TRAINING, begun_with, open_folder
 from dynrnn.training.run import Run
 from dynrnn.training.state import TrainingState
-from dynrnn.training.updates import check_device_updates
+from dynrnn.training.updates import check_device_influence, check_device_updates
 from dynrnn_kernels.additive.config import PRECISIONS
 
 OF_SOLVING = ("model", "recording", "validation", "out", "progress", "standardise", "ridge", "washout", "solver", "forgetting",
@@ -102,7 +102,7 @@ def fit(
     precision : of matrix products in ``triton``'s recurrence: ``ieee`` (float32), or on tensor cores ``tf32x3`` (close to it) or ``tf32`` (3 digits).
         It is kept like the backend; the others compute in full precision alone.
     gradient : ``bptt``, or accumulated forwards: ``rtrl``, the same to rounding, or an approximation of it: see ``dynrnn.training.gradients``.
-        Not on ``triton``.
+        On ``triton`` windows are drawn on the host as for ``cpu``, and the device computes the sequences and their gradients.
     n_threads : threads, at least 1; default all cores that there is work for. Results do not depend on it.
     ridge : for reservoirs: the penalty beside the sum of squares over all samples, 1e-6 by default; one per fit as an array; or a tuple of several, of which
         each fit takes the one whose free forecasts of 50 steps are best on ``validation``. All of them cost one factorisation.
@@ -191,7 +191,9 @@ def fit(
     if "elapsed" in recording and gradient != "bptt":
         raise ArgumentError(f"gradient={gradient!r} takes even steps, and the recording has elapsed times: use gradient='bptt', or resample the recording.")
     check_for_training(recording, sequence_length, standardise=standardise)
-    if chosen == "triton":
+    if chosen == "triton" and gradient != BPTT:
+        check_device_influence(model)
+    elif chosen == "triton":
         check_device_updates(model, recording, sequence_length, batch_size)
     if validation is not None:
         validation = uneven_or_even(validation)

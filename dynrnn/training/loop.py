@@ -30,7 +30,7 @@ from dynrnn.training.pullback import map_of_flat
 from dynrnn.training.regularisation import Regularisation
 from dynrnn.training.state import TrainingState
 from dynrnn.training.status import Status
-from dynrnn.training.updates import DeviceUpdates, HostUpdates, Updates
+from dynrnn.training.updates import DeviceUpdates, HostUpdates, Updates, training_device
 from dynrnn.training.validation import Validator
 from dynrnn_kernels.additive.tile import ROWS
 from dynrnn_kernels.blas import one_blas_thread
@@ -139,12 +139,14 @@ def updates_by(
     T = options.sequence_length
     sequence = partial(by_backpropagation, backend=options.backend, elapsed=elapsed)
     if options.gradient != "bptt":
-        sequence = partial(by_influence, algorithm=options.gradient, backend=options.backend)
+        device = training_device() if options.backend == "triton" else None
+        sequence = partial(by_influence, algorithm=options.gradient, backend=options.backend, device=device)
     by_torch = partial(run_updates_reference, sequence=sequence)
     if flat.layout is None:
         return HostUpdates(by_torch, map_of_flat(model), problem, state, sampler, T)
     if options.backend == "reference" or options.gradient != "bptt":
         template = cast(AdditiveModel, model).additive_map()                        # what has a layout is one
+        template = template.written_out() if options.backend == "triton" else template
         return HostUpdates(by_torch, filled(template, problem), problem, state, sampler, T)
     if options.backend == "triton":
         return DeviceUpdates(flat.layout, problem, state, sampler, T, options.precision, done)

@@ -4,6 +4,7 @@ with compiled ones, and parameters that fill the map by any differentiable funct
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
@@ -33,10 +34,17 @@ def by_backpropagation(
 
 
 def by_influence(
-    map: Map, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor | None, windows: np.ndarray, algorithm: str = "rtrl", backend: str = "reference"
+    map: Map, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor | None, windows: np.ndarray, algorithm: str = "rtrl", backend: str = "reference",
+    device: torch.device | None = None,
 ) -> Tensor:
-    """The same with its gradient accumulated forwards. Algorithms that draw do so by the windows, themselves a function of random state, fit and update."""
+    """The same with its gradient accumulated forwards, there and back where it is to be on a ``device`` (additive maps alone). Algorithms that draw do so by
+    the windows, themselves a function of random state, fit and update."""
     rng = torch.Generator().manual_seed(int(np.random.SeedSequence(windows.ravel().tolist()).generate_state(1)[0]))
+    if device is not None:
+        plain = cast(AdditiveMap, map).written_out()
+        map = plain.with_tensors({name: x.to(device) for name, x in plain.tensors().items()})
+        drive = None if u is None else u.to(device)
+        return forward_sequence(map, z0.to(device), target.to(device), weight.to(device), drive, algorithm=algorithm, backend=backend).to(z0.device)
     return forward_sequence(map, z0, target, weight, u, algorithm=algorithm, backend=backend, rng=rng)
 
 

@@ -408,7 +408,9 @@ Command = (
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: an error of ours is one message on stderr and exit code 2, without a traceback."""
-    command: Any = tyro.cli(Command, prog="dynrnn", description="Learn a dynamical system from time series, then take it apart.", args=arguments)  # pyright: ignore
+    short = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
+    about = "Learn a dynamical system from time series, then take it apart."
+    command: Any = tyro.cli(Command, prog="dynrnn", description=about, args=arguments, config=short)  # pyright: ignore
     try:
         command.run()
     except DynrnnError as error:

@@ -23,6 +23,7 @@ from dynrnn.training.adaptive import AdaptiveAlpha
 from dynrnn.training.checkpoints import Checkpoints
 from dynrnn.training.draws import Sampler
 from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing
+from dynrnn.training.mean import Mean
 from dynrnn.training.parameters import FlatParameters, flat_parameters, read, trainable, write
 from dynrnn.training.pullback import map_of_flat
 from dynrnn.training.regularisation import Regularisation
@@ -59,12 +60,15 @@ class Options:
     precision: str
     n_threads: int | None
     gradient: str = "bptt"
+    mean_over: float = 0.0
+    """Share of the updates at whose end the mean of the parameters is taken; 0 for none."""
 
 
 @dataclass
 class Trained:
     last: Model
     best: Model | None
+    mean: Model | None
     history: xr.Dataset
     status: xr.DataArray
     refused: xr.DataArray
@@ -204,6 +208,7 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
     if isinstance(options.forcing, AdaptiveTeacherForcing):
         adaptive = AdaptiveAlpha(flat, cast(AdditiveModel, model), options.forcing, problem, sampler, T, options.backend)
     validator = None if validation is None else Validator(model, validation)
+    mean = Mean(options.mean_over, options.n_updates) if options.mean_over > 0 else None
     history = History(options.n_updates, F)
     updates = updates_by(options, model, flat, problem, state, sampler)
     start, end = options.learning_rate
@@ -223,6 +228,8 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
                 n = min(n, options.validate_every - done % options.validate_every)
             if checkpoints is not None:
                 n = min(n, checkpoints.every - done % checkpoints.every)
+            if mean is not None:
+                n = min(n, mean.ahead(done))
             numbers = np.arange(done, done + n)
             if adaptive is None:
                 alpha = options.forcing.strength(numbers, options.n_updates, F)
@@ -244,6 +251,9 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
             if checkpoints is not None and (done % checkpoints.every == 0 or done == options.n_updates):
                 updates.fetch()
                 checkpoints(done, model, state.theta)
+            if mean is not None and mean.takes(done):
+                updates.fetch()
+                mean(state.theta)
             bar.update(n)
             bar.set_postfix(loss=f"{np.median(loss[-1]):.3g}", alpha=f"{np.median(alpha[-1]):.3g}", refused=int(state.refused.sum()))
     updates.fetch()
@@ -252,11 +262,15 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
     if validator is not None:
         best = copy.deepcopy(model)
         write(best, validator.theta)
+    averaged = None
+    if mean is not None:
+        averaged = copy.deepcopy(model)
+        write(averaged, mean.parameters(state.theta, state.active))
     stopped = np.where(state.reason == BAD_STEP, Status.STOPPED_STEP.value, Status.STOPPED_GRADIENT.value)
     status = np.where(state.active, Status.FINISHED.value, stopped).astype(object)
     coords = {"fit": fits}
     return Trained(
-        last=copy.deepcopy(model), best=best,
+        last=copy.deepcopy(model), best=best, mean=averaged,
         history=history.dataset(fits, {} if validator is None else validator.scores).assign_attrs(backend=options.backend, precision=options.precision),
         status=xr.DataArray(status, dims="fit", coords=coords, attrs={"long_name": "how the fit ended"}),
         refused=xr.DataArray(state.refused.copy(), dims="fit", coords=coords, attrs={"long_name": "steps refused as not finite"}),

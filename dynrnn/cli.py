@@ -127,8 +127,8 @@ class Fit:
     """bptt, or accumulated forwards: rtrl (equal), truncated-<n>, snap-<n>, diagonal, e-prop, rflo, uoro, kronecker."""
     gradient_clip: float | None = None
     standardise: bool = True
-    keep: Literal["last", "best"] = "last"
-    """Model of the last update, or the best on the validation part."""
+    keep: Literal["last", "best", "mean"] = "last"
+    """Model of the last update, the best on the validation part, or the mean of the parameters over the last tenth (with a rate that ends high)."""
     validate: bool = False
     """Hold out a tenth of the training data and follow D_stsp on it (implied by --keep best)."""
     checkpoint_every: int | None = None

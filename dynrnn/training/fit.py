@@ -35,6 +35,7 @@ from dynrnn_kernels.additive.config import PRECISIONS
 OF_SOLVING = ("model", "recording", "validation", "out", "progress", "standardise", "ridge", "washout", "solver", "forgetting",
               "random_state")                                                         # what a reservoir's fit takes
 TRAINING_BACKENDS = ("cpu", "reference", "triton")
+KEPT = ("last", "best", "mean")
 
 
 def fit(
@@ -54,7 +55,8 @@ def fit(
     regularisation: Regularisation | None = None,
     gradient_clip: PerFit = np.inf,
     standardise: bool = True,
-    keep: Literal["last", "best"] = "last",
+    keep: Literal["last", "best", "mean"] = "last",
+    mean_over: float = 0.1,
     validate_every: int | None = None,
     checkpoint_every: int | None = None,
     save_every: int | None = None,
@@ -82,7 +84,10 @@ def fit(
     learning_rate : constant, or (start, end) decayed exponentially over the updates.
     validation : a recording that is held out; every ``validate_every`` updates (default a twentieth of all) each fit runs freely
         for its length, from eight of its samples, and the mean D_stsp against it goes into the history.
-    keep : ``last`` leaves the model of the last update in ``run.model``, ``best`` the one best on validation.
+    keep : ``last`` leaves the model of the last update in ``run.model``, ``best`` the one best on validation, ``mean`` the mean of the parameters
+        over the last updates (Polyak & Juditsky 1992; Izmailov et al. 2018, arXiv:1803.05407), which wants a rate that ends high, such as
+        ``learning_rate=2e-3`` throughout: the mean does what the decay of the rate does, and better. It costs nothing.
+    mean_over : share of the updates, in (0, 1], at whose end ``keep="mean"`` takes it, from 200 sets of parameters or as many as there are.
     checkpoint_every : keep the model of every so many updates, and of the first and the last, in ``run.checkpoints`` and, while training goes on,
         in the folder (``load_checkpoints``); they take O(n_updates / checkpoint_every) times the memory of the parameters. None by default.
     out : a new folder for config, checkpoints and results.
@@ -148,13 +153,15 @@ def fit(
         raise ArgumentError(f"forcing must be e.g. dr.GeneralizedTeacherForcing(alpha=0.15), got {forcing!r}.")
     regularisation = Regularisation() if regularisation is None else regularisation
     check_int("n_updates", n_updates, low=1)
+    if isinstance(mean_over, bool) or not isinstance(mean_over, (int, float)) or not 0.0 < mean_over <= 1.0:
+        raise ArgumentError(f"mean_over must be a share of the updates within (0, 1], got {mean_over!r}.")
     check_int("sequence_length", sequence_length, low=1)
     check_int("batch_size", batch_size, low=1)
     check_int("max_refused", max_refused, low=1)
     if checkpoint_every is not None:
         check_int("checkpoint_every", checkpoint_every, low=1)
-    if keep not in ("last", "best"):
-        raise ArgumentError(f"keep must be 'last' or 'best', got {keep!r}.")
+    if keep not in KEPT:
+        raise ArgumentError(f"keep must be one of {KEPT}, got {keep!r}.")
     if keep == "best" and validation is None:
         raise ArgumentError("keep='best' needs a validation recording to choose by; split one off with dr.split(recording).")
     chosen = backend or os.environ.get("DYNRNN_BACKEND") or "cpu"
@@ -203,13 +210,14 @@ def fit(
         noise=per_fit("noise", noise, F, low=0.0), regularisation=regularisation, gradient_clip=per_fit("gradient_clip", gradient_clip, F, low=0.0),
         max_refused=max_refused, validate_every=max(1, n_updates // 20) if validate_every is None else validate_every, progress=progress,
         random_state=random_state, backend=chosen, precision=precision, gradient=gradient, n_threads=n_threads,
+        mean_over=mean_over if keep == "mean" else 0.0,
     )
     config: dict[str, Any] = {
         "model": model.family, "model_config": model.config(), "forcing": {"scheme": type(forcing).__name__, **plain(asdict(forcing))},
         "n_updates": n_updates, "sequence_length": sequence_length, "batch_size": batch_size, "learning_rate": plain([start, end]),
         "noise": plain(options.noise), "regularisation": plain(asdict(regularisation)), "gradient_clip": plain(options.gradient_clip),
-        "standardise": standardise, "keep": keep, "checkpoint_every": checkpoint_every, "backend": chosen, "precision": precision, "gradient": gradient,
-        "random_state": random_state, "recording": plain(dict(recording.attrs)),
+        "standardise": standardise, "keep": keep, "mean_over": mean_over, "checkpoint_every": checkpoint_every, "backend": chosen, "precision": precision,
+        "gradient": gradient, "random_state": random_state, "recording": plain(dict(recording.attrs)),
     }
     about = {"config": config, "data": data_fingerprint(recording), "validation": None if validation is None else data_fingerprint(validation)}
     about = json_value(about, "config")
@@ -221,8 +229,8 @@ def fit(
     hooks = Hooks(checkpoints, callback, options.validate_every, saver, start, about)
     trained = train(model, recording, validation, options, hooks)
     run = Run(
-        model=trained.best if keep == "best" and trained.best is not None else trained.last,
-        history=trained.history, status=trained.status, refused=trained.refused, last=trained.last, best=trained.best, config=config,
+        model={"last": trained.last, "best": trained.best, "mean": trained.mean}[keep] or trained.last,
+        history=trained.history, status=trained.status, refused=trained.refused, last=trained.last, best=trained.best, mean=trained.mean, config=config,
         checkpoints={} if checkpoints is None else checkpoints.models,
     )
     if run.model is not model:

@@ -25,6 +25,7 @@ from dynrnn.training.checkpoints import Checkpoints
 from dynrnn.training.draws import Sampler
 from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing
 from dynrnn.training.history import History
+from dynrnn.training.mean import Mean
 from dynrnn.training.parameters import FlatParameters, flat_parameters, read, trainable, write
 from dynrnn.training.pullback import map_of_flat
 from dynrnn.training.regularisation import Regularisation
@@ -61,6 +62,8 @@ class Options:
     precision: str
     n_threads: int | None
     gradient: str = "bptt"
+    mean_over: float = 0.0
+    """Share of the updates at whose end the mean of the parameters is taken; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Hooks:
 class Trained:
     last: Model
     best: Model | None
+    mean: Model | None
     history: xr.Dataset
     status: xr.DataArray
     refused: xr.DataArray
@@ -166,8 +170,9 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
     if isinstance(options.forcing, AdaptiveTeacherForcing):
         adaptive = AdaptiveAlpha(flat, cast(AdditiveModel, model), options.forcing, problem, sampler, T, options.backend)
     validator = None if validation is None else Validator(model, validation)
+    mean = Mean(options.mean_over, options.n_updates, state.theta) if options.mean_over > 0 else None
     history = History(options.n_updates, F)
-    book = Book(state, history, validator, adaptive, hooks.about)
+    book = Book(state, history, validator, adaptive, mean, hooks.about)
     done = 0 if hooks.start is None else book.adopt(hooks.start)
     elapsed = model.own_times(recording.elapsed.values) if "elapsed" in recording else None
     updates = updates_by(options, model, flat, problem, state, sampler, done, elapsed)
@@ -190,6 +195,8 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
     ) as bar:
         while done < options.n_updates and state.active.any() and not stopped:
             n = min(block, options.n_updates - done, *(every - done % every for every in stops))
+            if mean is not None:
+                n = min(n, mean.ahead(done))
             numbers = np.arange(done, done + n)
             if adaptive is None:
                 alpha = options.forcing.strength(numbers, options.n_updates, F)
@@ -212,6 +219,9 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
             if hooks.checkpoints is not None and due(hooks.checkpoints.every):
                 updates.fetch()
                 hooks.checkpoints(done, model, state.theta)
+            if mean is not None and mean.takes(done):
+                updates.fetch()
+                mean(state.theta)
             if hooks.callback is not None and due(hooks.every):
                 updates.fetch()
                 stopped = bool(hooks.callback(Progress(done, options.n_updates, scores, partial(book.state, done))))
@@ -226,12 +236,16 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
     if validator is not None:
         best = copy.deepcopy(model)
         write(best, validator.theta)
+    averaged = None
+    if mean is not None:
+        averaged = copy.deepcopy(model)
+        write(averaged, mean.parameters(state.theta, state.active & (mean.count > 0)))
     lost = np.where(state.reason == BAD_STEP, Status.STOPPED_STEP.value, Status.STOPPED_GRADIENT.value)
     ended = Status.STOPPED_CALLBACK.value if stopped and done < options.n_updates else Status.FINISHED.value
     status = np.where(state.active, ended, lost).astype(object)
     coords = {"fit": fits}
     return Trained(
-        last=copy.deepcopy(model), best=best,
+        last=copy.deepcopy(model), best=best, mean=averaged,
         history=history.dataset(fits, {} if validator is None else validator.scores, done).assign_attrs(backend=options.backend, precision=options.precision),
         status=xr.DataArray(status, dims="fit", coords=coords, attrs={"long_name": "how the fit ended"}),
         refused=xr.DataArray(state.refused.copy(), dims="fit", coords=coords, attrs={"long_name": "steps refused as not finite"}),

@@ -70,17 +70,17 @@ def gradients(
     """Of all sequences, [F, B, size + M]; contiguous, of one dtype and device. ``how``, ``reset`` and ``wanted`` as in cpu.py."""
     F, B, T, M = z.shape
     check_fits(max(F, B))
-    wide = hidden_of_block(lay, z.dtype)
+    wide, warps = hidden_of_block(lay, z.dtype), 16 if M > 64 else 8 if lay.n_bases else 4
     table = table_of(lay, wanted).to(z.device)
     Q, new = table.shape[1], lambda *shape: torch.empty(shape, dtype=z.dtype, device=z.device)
     NX, NY, block = 1 + M + lay.K + lay.H + (lay.H + M) * lay.n_bases, 2 + 2 * lay.H, min(STEPS, max(T, 1))
     J, x, y = new(F, B, block, M, M), new(F, B, block, NX), new(F, B, block, NY)
     S, grad = new(F, B, M, Q).zero_(), new(F, B, Q).zero_()
     S[..., Q - M :] = torch.eye(M, dtype=z.dtype, device=z.device)
-    of_terms: dict[str, Any] = dict(lay=lay, HOW=how, BM=padded(M), BH=wide, BB=padded(lay.n_bases), NX=NX, NY=NY, warps=4)
+    of_terms: dict[str, Any] = dict(lay=lay, HOW=how, BM=padded(M), BH=wide, BB=padded(lay.n_bases), NX=NX, NY=NY, warps=warps)
     chunks = triton.cdiv(positions(lay), wide)
     columns = columns_of_block(M, z.dtype)
-    sizes: dict[str, Any] = dict(lay=lay, BM=padded(M), BQ=columns, NX=NX, NY=NY, UNROLLED=M <= 32, warps=1)
+    sizes: dict[str, Any] = dict(lay=lay, BM=padded(M), BQ=columns, NX=NX, NY=NY, UNROLLED=M <= 20, warps=1)
     for first in range(0, T, block):
         steps = min(block, T - first)
         launch(terms_kernel, (steps, B, F), flat, z0, z, target, weight, u, J, x, y, B, T, first, block, chunks, reset, **of_terms)
@@ -91,7 +91,7 @@ def gradients(
 def hidden_of_block(lay: Layout, dtype: torch.dtype) -> int:
     """Hidden columns at once in the terms of a step. KernelError for an M that is too large."""
     config = choose(lay, 1, 1, dtype)
-    return config.hidden if lay.w2 != DENSE else min(config.hidden, max(8, 2048 // padded(lay.M)))
+    return config.hidden if lay.w2 != DENSE else min(config.hidden, max(8, 2048 // (4 if lay.n_bases else 1) // padded(lay.M)))
 
 
 def columns_of_block(M: int, dtype: torch.dtype) -> int:

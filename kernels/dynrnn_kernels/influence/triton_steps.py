@@ -76,7 +76,7 @@ def terms_kernel(
         tl.store(into_y + 2 + lay.H + j, d_bias, mask=on)
         if HOW != LEAK:
             J = pushed(one, J, lay.M, m, d, W1, W2, lay)
-        for k in range(lay.n_bases):
+        for k in tl.range(0, lay.n_bases, loop_unroll_factor=1):
             over = v - tl.load(base + lay.threshold + j * lay.n_bases + k, mask=on, other=0.0)
             rise, term = -tl.load(base + lay.slope + k) * step_of(over), relu(over)
             if lay.phi == CLIPPED_BASIS:
@@ -119,6 +119,8 @@ def influence_kernel(
         out = L * now[None, :]
         if UNROLLED:                                                            # a thread has one row or a few of its columns: which, is known then
             for n in tl.static_range(lay.M):
+                if n % 4 == 3:
+                    tl.debug_barrier()                                          # or all of J is loaded ahead, and registers spilled for it
                 out += values(J_all, row * lay.M + n, m, lay)[:, None] * tl.sum(tl.where((m == n)[:, None], S, 0.0), 0)[None, :]
         else:
             for n in range(lay.M):

@@ -16,6 +16,8 @@ _PUBLIC = {
     "Study": "study",
     "arguments_of": "setting",
     "as_space": "space",
+    "local_cluster": "cluster",
+    "map_fits": "fits",
     "optimize": "optimize",
     "SAMPLERS": "sampling",
     "StudyStorage": "storage",
@@ -39,6 +41,8 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from dynrnn.study.cluster import local_cluster
+    from dynrnn.study.fits import map_fits
     from dynrnn.study.objectives import OBJECTIVES
     from dynrnn.study.optimize import optimize
     from dynrnn.study.queue import Claim, TrialQueue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from dynrnn.study.trial import Outcome, Part, run_trials
 
 _log = logging.getLogger("dynrnn.study")
 NAME = "study"                # of a folder's study within its storage; in a storage of its own the folder's name is put before
+STOP_SECONDS = 1.0            # a worker that waits for trials asks so often whether it shall stop
 FEWEST_FAILURES = 3           # so many trials in a row that fail by an error of the program end the worker
 
 
@@ -45,19 +46,19 @@ def open_queue(folder: Path, task: Task) -> TrialQueue:
     )
 
 
-def work(folder: Path, task: Task, share: int = 1, bar: Any = None) -> int:
+def work(folder: Path, task: Task, share: int = 1, bar: Any = None, stop: Callable[[], bool] | None = None) -> int:
     """Run trials until all have ended, those of workers that die meanwhile included; returns how many this worker ended.
 
-    share : workers that take from one batch, so that each leaves the others theirs.
+    share : workers that take from one batch, so that each leaves the others theirs. stop : asked between trials; True ends this worker.
     Errors of a trial are its failure; StorageError, a full disk, and three errors in a row that are not dynrnn's end the worker, which gives its trials back.
     """
     queue, pruner = open_queue(folder, task), make_pruner(task)
     ended, wrong = 0, 0
     try:
-        while True:
+        while stop is None or not stop():
             claims = _take(queue, max(1, task.batch // share))
             if not claims:
-                if queue.wait():
+                if queue.wait(None if stop is None else STOP_SECONDS):
                     return ended
                 continue
             with contextlib.ExitStack() as alive:
@@ -81,6 +82,7 @@ def work(folder: Path, task: Task, share: int = 1, bar: Any = None) -> int:
                     ended += _end(queue, folder, task, group, outcomes)
                     if bar is not None:
                         bar.update(len(group))
+        return ended
     finally:
         queue.storage.close()
 

@@ -80,7 +80,8 @@ class Run:
         if both := sorted(fixed.keys() & varied.keys()):
             raise ArgumentError(f"{', '.join(both)}: both in --fix and in --space. Take it out of one.")
         training, validation, reference = load_source(
-            self.source, steps=self.steps, noise=self.noise, dt=self.dt, key=self.key, bin_size=self.bin_size, train=self.train, random_state=self.random_state
+            self.source, steps=self.steps, noise=self.noise, dt=self.dt, key=self.key, bin_size=self.bin_size, train=self.train,
+            random_state=self.random_state, n_references=1,
         )
         setting: Any = self.setting
         if fixed:

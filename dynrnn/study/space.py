@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
 
 import xarray as xr
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -81,7 +81,7 @@ def distribution(name: str, value: Any) -> BaseDistribution:
     """
     if isinstance(value, BaseDistribution):
         return value
-    log, step = False, None
+    log, step = False, cast(Any, None)
     if isinstance(value, str):
         match = _RANGE.fullmatch(value.strip())
         if match is None and ".." in value:

@@ -52,7 +52,7 @@ class Study:
                 "number": trial.number, "state": trial.state.name.lower(), **dict(zip(self.task.objectives, values)), **trial.params,
                 "seconds": trial.user_attrs.get("seconds", np.nan), "reason": trial.user_attrs.get("reason", ""),
             })
-        columns = ["number", "state", *self.task.objectives, *self.task.space, "seconds", "reason"]
+        columns: Any = ["number", "state", *self.task.objectives, *self.task.space, "seconds", "reason"]
         return pd.DataFrame(rows, columns=columns).set_index("number")
 
     @property

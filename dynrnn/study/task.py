@@ -30,6 +30,7 @@ from dynrnn.study.objectives import OBJECTIVES, check_objectives, judge
 from dynrnn.study.sampling import sampler_named
 from dynrnn.study.setting import build, starting_point
 from dynrnn.study.space import as_space, distribution
+from dynrnn.training.common import adopt_units
 
 KIND, FORMAT_VERSION = "dynrnn-study", 1
 MAY_CHANGE = ("n_trials", "storage", "lease")
@@ -134,6 +135,7 @@ def try_judging(task: Task) -> None:
         return
     first = {name: d.choices[0] if isinstance(d, CategoricalDistribution) else d.low for name, d in task.space.items()}  # pyright: ignore
     model, _ = build(task.setting | first, task.data.training, 1, 0)
+    adopt_units(model, task.data.training, standardise=True)
     try:
         judge(model, np.array(["finished"]), task.data, task.objectives, task.aggregate, task.preset)
     except DynrnnError as error:

@@ -191,6 +191,23 @@ def task_of(function):
                      pruner="none", n_rungs=10, batch=1, n_trials=9, random_state=0, storage="", lease=60.0)
 
 
+def test_a_full_disk_ends_the_worker_and_the_study_goes_on_later(study, tmp_path, monkeypatch):
+    whole, calls = trial_module.write_results, []
+
+    def full(path, tree):
+        calls.append(path)
+        if len(calls) == 2:
+            raise dr.RunFolderError("could not write: No space left on device")
+        return whole(path, tree)
+
+    monkeypatch.setattr(trial_module, "write_results", full)
+    with pytest.raises(dr.RunFolderError, match="No space left"):
+        study_of(tmp_path / "run")
+    assert [trial.state.name for trial in dr.study.Study(tmp_path / "run")._trials()] == ["COMPLETE", "RUNNING"]
+    again = study_of(tmp_path / "run")
+    assert again.trials.drop(columns="seconds").equals(study.trials.drop(columns="seconds"))
+
+
 @pytest.mark.parametrize(("changes", "error", "said"), [
     ({"objective": "d_stp"}, dr.UnknownNameError, "Did you mean 'd_stsp'"),
     ({"objective": []}, dr.ArgumentError, "must name one or more"),

@@ -106,7 +106,8 @@ def _labels(data: xr.Dataset) -> list[Any]:
 
 
 def _title(tree: xr.DataTree, config: Mapping[str, Any], name: str) -> str:
-    model = config.get("model", "model")
+    setting = config.get("setting")
+    model = config.get("model") or (setting.get("model") if isinstance(setting, dict) else None) or "model"
     recording = config.get("recording")
     data = config.get("dataset") or (recording.get("dataset") if isinstance(recording, dict) else None)
     if not data and "observed_data" in tree.children:

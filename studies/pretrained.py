@@ -160,7 +160,7 @@ def make(name: str, recipe: Recipe, out: Path) -> None:
     card = {
         "name": name, "system": recipe.system, "family": shipped.family, "model": shipped.config(), "licence": "MIT", "size_bytes": size,
         "command": f"python studies/pretrained.py --only {name}", "dynrnn": dr.__version__,
-        "training": {"n_samples": int(training.n_time[0]), "noise": 0.0, "random_state": 0, "fits": recipe.seeds * recipe.average, "seconds": round(trained)} | told,
+        "training": {"n_samples": int(training.n_time[0]), "noise": 0.0, "random_state": 0, "fits": recipe.seeds * recipe.average} | told,
         "chosen": chosen + ". It is better than a typical one: see d_stsp_of_all.",
         "d_stsp": {
             "value": float(every[best]), "sd_over_starts": float(scores[best].std(ddof=1)), "n_starts": N_STARTS, "n_steps": N_STEPS, "preset": "dynrnn-1",

@@ -1,5 +1,7 @@
 """Facts about the pictures of searches: the best so far is the running optimum, failures are seen, categories have places, nothing is cut off."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -59,9 +61,11 @@ def test_importances_are_bars_as_long_as_shares():
 def test_nothing_is_cut_off_and_labels_do_not_overlap():
     one = TRIALS[:1]
     figures = [
-        plot_study_history(TRIALS, {"a": "minimize", "b": "maximize"}), plot_study_history(one, {"a": "minimize"}), plot_study_history(TRIALS[3:4], {"a": "minimize"}),
+        plot_study_history(TRIALS, {"a": "minimize", "b": "maximize"}), plot_study_history(one, {"a": "minimize"}),
+        plot_study_history(TRIALS[3:4], {"a": "minimize"}),
         plot_study_slices(TRIALS, PARAMETERS, "a", logarithmic=["alpha"], best=6), plot_study_slices(one, PARAMETERS[:1], "a"),
-        plot_study_front(TRIALS, ["a", "b"], [0, 1, 4, 6]), plot_study_importances({"a": dict.fromkeys(PARAMETERS, 0.25), "b": dict.fromkeys(PARAMETERS, 0.25)}),
+        plot_study_front(TRIALS, ["a", "b"], [0, 1, 4, 6]),
+        plot_study_importances({"a": dict.fromkeys(PARAMETERS, 0.25), "b": dict.fromkeys(PARAMETERS, 0.25)}),
     ]
     for figure in figures:
         figure.draw_without_rendering()
@@ -76,7 +80,7 @@ def test_nothing_is_cut_off_and_labels_do_not_overlap():
             shown = [tick.label1.get_window_extent() for tick in axes.xaxis.get_major_ticks() if low <= tick.get_loc() <= high and tick.label1.get_text()]
             if shown and all(tick.label1.get_rotation() == 0 for tick in axes.xaxis.get_major_ticks()):
                 shown.sort(key=lambda extent: extent.x0)
-                assert all(a.x1 <= b.x0 + 1 for a, b in zip(shown, shown[1:]))
+                assert all(a.x1 <= b.x0 + 1 for a, b in itertools.pairwise(shown))
 
 
 def test_nothing_to_draw_is_said():

@@ -16,6 +16,7 @@ from dynrnn.study.workers import trial_folder
 
 HOSTILE = '"><img src=x onerror=alert(1)>$_{'
 REASON = "<script>alert(2)</script> & far"
+N_TRIALS = 45
 
 
 class Page(HTMLParser):
@@ -64,7 +65,8 @@ def bowl(params, random_state, folder):
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
     space = {HOSTILE: (-1.0, 1.0), "kind": ["a", "b", "nan"], "n": (1, 5)}
-    study = dr.study.optimize(bowl, space, out=tmp_path_factory.mktemp("many") / "study", objective="minimize", n_trials=60, sampler="random", progress=False)
+    out = tmp_path_factory.mktemp("many") / "study"
+    study = dr.study.optimize(bowl, space, out=out, objective="minimize", n_trials=N_TRIALS, sampler="random", progress=False)
     return study, Page(study.report())
 
 
@@ -88,7 +90,7 @@ def test_names_and_reasons_are_text_never_markup(many):
 def test_every_trial_is_listed_as_the_storage_has_it(many):
     study, page = many
     rows, stored = page.trials(), study.trials
-    assert sorted(rows) == list(range(60))
+    assert sorted(rows) == list(range(N_TRIALS))
     for number, row in rows.items():
         state = {"fail": "failed"}.get(stored.state[number], stored.state[number])
         assert row[0].removesuffix(" *") == state
@@ -132,15 +134,14 @@ def test_a_front_of_three_objectives_holds_what_nothing_beats(tmp_path):
     def three(params, random_state, folder):
         return [params["a"] ** 2, (params["a"] - 1) ** 2, params["b"]]
 
-    study = dr.study.optimize(
-        three, {"a": (-2.0, 3.0), "b": (0.0, 1.0)}, out=tmp_path / "s", objective=["minimize", "minimize", "maximize"], n_trials=15, sampler="random", progress=False
-    )
+    ways = ["minimize", "minimize", "maximize"]
+    study = dr.study.optimize(three, {"a": (-2.0, 3.0), "b": (0.0, 1.0)}, out=tmp_path / "s", objective=ways, n_trials=12, sampler="random", progress=False)
     page = Page(study.report())
     sign = np.array([1, 1, -1])
     values = {trial.number: sign * trial.values for trial in study.optuna.trials}
     free = [k for k, v in values.items() if not any((w <= v).all() and (w < v).any() for w in values.values())]
     assert [number for number, row in page.trials().items() if row[0].endswith("*")] == free
-    assert f"Importances need {FEWEST} complete trials, and there are 15." in page.text
+    assert f"Importances need {FEWEST} complete trials, and there are 12." in page.text
     assert f"{len(free)} trial" in page.text
 
 
@@ -162,7 +163,8 @@ def test_the_best_stands_with_each_fit_floors_nulls_and_the_warning(learned):
     assert [str(best.number), f"{best.value:.3g}{each}"] in [row[:2] for row in page.rows]
     stored = dr.read_results(trial_folder(learned.path, best.number) / "results.zarr")["metrics"]
     row = next(row for row in page.rows if row[0] == "d_stsp" and len(row) == 6)
-    assert row[1:] == [f"{float(np.median(stored[name])):.3g}" for name in ("d_stsp", *(f"d_stsp_{k}" for k in ("floor", "surrogate", "linear", "persistence")))]
+    columns = ("d_stsp", *(f"d_stsp_{kind}" for kind in ("floor", "surrogate", "linear", "persistence")))
+    assert row[1:] == [f"{float(np.median(stored[name])):.3g}" for name in columns]
     assert "looks better than it is" in page.text
     assert f"dynrnn study rerun {learned.path} {best.number}" in page.text
     assert len(page.pictures) == 4                                                  # history, two attractors, slices

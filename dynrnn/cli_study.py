@@ -143,14 +143,18 @@ class Rerun:
     """Another one than the study's gives other seeds; default the study's."""
 
     def run(self) -> None:
+        import numpy as np
+
         import dynrnn as dr
+        from dynrnn.study.page_tables import metrics_of
 
         study = dr.study.Study(self.study)
         again = study.rerun(self.number, n_seeds=self.seeds, random_state=self.random_state)
-        old = study.trials.loc[self.number]
+        old, metrics = study.trials.loc[self.number], metrics_of(again.folder)
         for i, (name, values) in enumerate(again.per_fit.items()):
             value = "no finite value" if again.values is None else f"{again.values[i]:.4g}"
-            print(f"{name}: {value} (in the study {old[name]:.4g}); each fit {' '.join(f'{float(v):.4g}' for v in sorted(values, key=float))}")
+            floor = f"; floor {np.median(metrics[f'{name}_floor']):.3g}" if metrics is not None and f"{name}_floor" in metrics else ""
+            print(f"{name}: {value} (in the study {old[name]:.4g}{floor}); each fit {' '.join(f'{float(v):.4g}' for v in sorted(values, key=float))}")
         other = self.random_state not in (None, study.task.random_state)
         same = {
             True: "equal to the study's, to the bit", False: "NOT equal to the study's: another machine, version or number of threads?",

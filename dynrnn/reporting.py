@@ -49,6 +49,8 @@ def report(run_folder: str | os.PathLike[str]) -> Path:
     Raises FileFormatError for a folder without a run or with damaged results, RunFolderError if the page cannot be written.
     Cost: O(samples log samples) of the first trial, for the spectra.
     """
+    if (Path(run_folder) / "study.json").exists():
+        raise FileFormatError(f"{run_folder} holds a study, not a run: dynrnn study report {run_folder}, or name one of its trials' folders.")
     folder = RunFolder.open(run_folder)
     if not folder.results.exists():
         raise FileFormatError(f"{folder.path} holds no results yet (no {folder.results.name}). Let the fit end, or resume it.")
@@ -104,7 +106,8 @@ def _labels(data: xr.Dataset) -> list[Any]:
 
 
 def _title(tree: xr.DataTree, config: Mapping[str, Any], name: str) -> str:
-    model = config.get("model", "model")
+    setting = config.get("setting")
+    model = config.get("model") or (setting.get("model") if isinstance(setting, dict) else None) or "model"
     recording = config.get("recording")
     data = config.get("dataset") or (recording.get("dataset") if isinstance(recording, dict) else None)
     if not data and "observed_data" in tree.children:

@@ -187,8 +187,9 @@ def _scale(axes: Any, values: np.ndarray, always: bool = False, way: str = "y") 
     axis.set_minor_formatter("")
     if seen.max() <= 10 * seen.min():
         low, high = int(np.floor(np.log10(seen.min()))), int(np.ceil(np.log10(seen.max())))
-        steps = [m * 10.0**k for k in range(low, high + 1) for m in (1, 2, 5)]
-        inside = [step for step in steps if seen.min() <= step <= seen.max()] or [float(f"{np.median(seen):.2g}")]
+        few, many = ([m * 10.0**k for k in range(low, high + 1) for m in digits] for digits in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)))
+        within = [[step for step in steps if seen.min() <= step <= seen.max()] for steps in (few, many)]
+        inside = next((steps for steps in within if len(steps) > 1), within[1]) or [float(f"{np.median(seen):.2g}")]
         axis.set_ticks(inside, [f"{step:g}" for step in inside])
 
 

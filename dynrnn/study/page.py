@@ -104,6 +104,8 @@ def _lost(study: Study, trial: FrozenTrial) -> list[str]:
     states = [said for said in fit_states(metrics, None).values() if said]
     if metrics is None or 2 * len(states) < metrics.sizes["fit"]:
         return []
+    if {"d_stsp_floor", "d_stsp_persistence"} <= set(metrics) and float(metrics.d_stsp_floor.median()) > 0.8 * float(metrics.d_stsp_persistence):
+        return ["But true stretches score no better against each other than an orbit that stands still: this validation recording is too short for d_stsp."]
     return [f"But {len(states)} of its {metrics.sizes['fit']} fits have not learned the system: {', '.join(sorted({said[0] for said in states}))}."]
 
 

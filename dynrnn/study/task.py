@@ -175,7 +175,10 @@ def load_task(folder: str | os.PathLike[str]) -> Task:
     """The task in a study's folder. FileFormatError for a folder without one or with other data; StudyError for one that only its own script can go on with."""
     path = Path(folder)
     if not (path / "study.json").exists():
-        raise FileFormatError(f"{path} holds no study of dynrnn (no study.json). Give the folder that was passed as out=.")
+        above = path.resolve().parents[1] if len(path.resolve().parents) > 1 else path
+        hint = f"It lies within the study {above}; name that. A trial's own page: dynrnn report {path}" if (above / "study.json").exists() else (
+            "Give the folder that was passed as out=.")
+        raise FileFormatError(f"{path} holds no study of dynrnn (no study.json). {hint}")
     record = dict(read_sealed(path / "study.json", KIND, FORMAT_VERSION)["task"])
     prints, function = record.pop("data"), record.pop("function")
     if function is not None:

@@ -41,7 +41,8 @@ def sizes(lay: Layout) -> dict[str, int]:
 
 def columns_of(lay: Layout, wanted: Collection[str] = TENSORS, own: bool = False) -> tuple[Columns, np.ndarray]:
     """The columns of the wanted tensors that the map has, and of each the place of its number in the flat vector, [size]."""
-    first, places = dict.fromkeys(TENSORS, -1), [np.zeros(0, np.int64)]
+    first: dict[str, int] = dict.fromkeys(TENSORS, -1)
+    places = [np.zeros(0, np.int64)]
     end = 0
     for name, n in sizes(lay).items():
         if name in wanted:

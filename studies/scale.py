@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import optuna
 import tyro
 
 import dynrnn as dr
@@ -41,6 +42,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     if settings.quick:
         settings.updates, settings.trials, settings.turns, settings.fits = 50, 2, 1, settings.fits[:2]
     for part in settings.parts:

@@ -53,10 +53,6 @@ def alrnn(latent_dim: int, n_relu: int) -> Callable[[int], Any]:
 
 SPARSE = {"forcing": dr.SparseTeacherForcing(16), "learning_rate": (1e-3, 1e-5), "noise": 0.05, "keep": "best"}
 RECIPES: dict[str, Recipe] = {
-    "roessler-esn": Recipe(
-        "roessler", lambda n: dr.ESN(3, 80, spectral_radius=0.4, input_scaling=0.5, bias_scaling=1.0, n_fits=n, random_state=0), {"ridge": 1e-7}, 6,
-        n_steps=20_000,
-    ),
     "lorenz63-shallow-plrnn": Recipe(
         "lorenz63", lambda n: dr.ShallowPLRNN(3, 3, 50, clipped=True, n_fits=n, random_state=0),
         {"forcing": dr.GeneralizedTeacherForcing((0.2, 0.1)), "learning_rate": (2e-3, 1e-5), "n_updates": 15_000}, 3, average=4,
@@ -115,12 +111,8 @@ def spread(values: np.ndarray) -> dict[str, Any]:
 
 def make(name: str, recipe: Recipe, out: Path) -> None:
     began = time.perf_counter()
-    def tell(what):
-        print(f"  {what}: {time.perf_counter() - began:.0f} s, {time.process_time():.1f} s of CPU", flush=True)
-    tell("imported")
     training, validation, tests = recordings(recipe.system)
     training = training.isel(time=slice(0, recipe.n_steps)).assign(n_time=("trial", [recipe.n_steps]))
-    tell("loaded")
     arguments, options = dict(recipe.training), {}
     if recipe.held_out:
         training, options["validation"] = dr.split(training, train=0.8)
@@ -128,16 +120,13 @@ def make(name: str, recipe: Recipe, out: Path) -> None:
         options["random_state"] = 0
     run = dr.fit(recipe.model(recipe.seeds * recipe.average), training, progress=False, **arguments, **options)
     model = dr.average(run.model, recipe.average) if recipe.average > 1 else run.model
-    tell("trained")
     trained = time.perf_counter() - began
 
     chosen_by = divergences(model, validation, free_runs(model, validation)).mean(1)
-    tell("chosen")
     runs = free_runs(model, tests)
     scores = divergences(model, tests, runs)                                        # (fit, start)
     x = tests.observed.values
     floor = d_stsp([x[0]], x[None, 1:], "dynrnn-1")[0]
-    tell("floor")
     judged = score_orbits([x[0]], runs[:, :1], "dynrnn-1", n_null=3)
     allowed = np.ones(model.n_fits, bool)
     used = None
@@ -146,10 +135,8 @@ def make(name: str, recipe: Recipe, out: Path) -> None:
         allowed = used <= recipe.most_symbols
     best = int(np.argmin(np.where(allowed, chosen_by, np.inf)))
     shipped = select_model(model, best)
-    tell("judged")
     exponents = dr.analysis.lyapunov_spectrum(shipped, 3, n_steps=5_000, initial=None if isinstance(shipped, Reservoir) else tests.isel(trial=[0]))
     true = dr.reference_spectrum(recipe.system)
-    tell("exponents")
     dr.save(shipped, out / name / "model")
     size = sum(file.stat().st_size for file in (out / name / "model").iterdir())
     every = scores.mean(1)

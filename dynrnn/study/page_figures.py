@@ -48,7 +48,8 @@ def figures(study: Study, trials: Sequence[FrozenTrial], front: Sequence[FrozenT
         return []
     task = study.task
     values, params = _frames(study, trials)
-    parts = ["<h2>History</h2>", picture(png_of(plot_study_history(values, dict(zip(task.objectives, task.directions)))), "History", "Every trial, by number.")]
+    history = png_of(plot_study_history(values, dict(zip(task.objectives, task.directions))))
+    parts = ["<h2>History</h2>", picture(history, "History", "Every trial, by number; crosses at the foot have failed.")]
     if front and len(task.objectives) > 1:
         parts += ["<h2>Front</h2>", picture(png_of(plot_study_front(values, task.objectives, [t.number for t in front])), "Front",
                                            "Trials by their objectives; on the front, none beats another in all.")]

@@ -60,7 +60,7 @@ def best_trials(study: Study, trials: Sequence[FrozenTrial], front: Sequence[Fro
             kind = "the study's seeds" if again.seed == task.random_state else "other seeds"
             where = Html(f'<a href="reruns/{html(again.folder.name)}/">again</a><small>{kind}</small>')
             rows.append([where, *(_value(aggregate(study, name, again.per_fit[name]), again.per_fit[name]) for name in task.objectives), ""])
-    head = ["trial", *(Html(f"{html(name)}<small>{task.aggregate if task.function is None else way}; each fit</small>")
+    head = ["trial", *(Html(f"{html(name)}<small>{f'{task.aggregate}; each fit' if task.function is None else way}</small>")
                        for name, way in zip(task.objectives, task.directions)), "parameters"]
     parts = [table(head, rows, texts={len(head) - 1})]
     if len(front) > SHOWN:

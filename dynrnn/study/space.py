@@ -106,7 +106,7 @@ def distribution(name: str, value: Any) -> BaseDistribution:
         raise ArgumentError(f"{name}: a range in the logarithm begins above 0, got {low:g}.")
     if whole:
         return IntDistribution(int(low), int(high), log=log, step=1 if step is None else int(step))
-    return FloatDistribution(low, high, log=log, step=step)
+    return FloatDistribution(low, high, log=log, step=None if step is None else float(step))
 
 
 def plain(text: str) -> Any:

@@ -166,8 +166,11 @@ def _pass(model: Reservoir, weights: Weights, problem: Problem) -> tuple[Solutio
                     start = sums if isinstance(sums, SumsOfProducts) and sums.n == n else start
                 if pending is not None:
                     pending.result()
+                if sums is None:
+                    pending = None
+                    continue
                 job = partial(_add, sums, start, rows, N, read)
-                pending = None if sums is None else other.submit(job) if get_num_threads() > 1 else job()
+                pending = other.submit(job) if get_num_threads() > 1 else job()
         if pending is not None:
             pending.result()
     if sums is None:

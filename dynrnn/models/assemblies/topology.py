@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from numbers import Integral
 from typing import Any
 
 import networkx as nx
@@ -39,7 +38,7 @@ def edges_of(topology: Any, n_areas: int) -> Edges:
     out = set()
     for pair in pairs:
         ends = tuple(pair) if isinstance(pair, (Sequence, np.ndarray)) else ()
-        if len(ends) != 2 or not all(isinstance(k, Integral) and 0 <= k < n_areas for k in ends) or ends[0] == ends[1]:
+        if len(ends) != 2 or not all(isinstance(k, (int, np.integer)) and 0 <= k < n_areas for k in ends) or ends[0] == ends[1]:
             raise ArgumentError(
                 f"topology must be one of {', '.join(TOPOLOGIES)}, a networkx graph, or pairs of different areas from 0 to {n_areas - 1}; "
                 f"{pair!r} is no such pair."

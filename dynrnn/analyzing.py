@@ -53,7 +53,7 @@ def analyze(
     check_int("max_period", max_period, low=1)
     check_int("n_steps", n_steps, low=2)
     folder = RunFolder.open(run_folder)
-    name = "best" if folder.config.get("keep") == "best" else "last"
+    name = str(folder.config.get("keep", "last"))                               # the model that fit left in run.model
     if not (folder.checkpoints / name).is_dir():
         raise FileFormatError(f"{folder.checkpoints / name} is not there: the fit has not ended, or was made without a model. Wait for it, or fit again.")
     model = load(folder.checkpoints / name)

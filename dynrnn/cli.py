@@ -17,6 +17,7 @@ RESERVOIRS = ("esn", "residual-esn", "euler-state-network", "deep-esn", "residua
 WAVES = ("wave-rnn", "identity-rnn")
 OF_RESERVOIRS = (
     "reservoir_dim", "n_layers", "memory_dim", "n_delays", "stride", "spectral_radius", "leak", "beta", "input_scaling", "bias_scaling", "ridge", "washout",
+    "solver", "forgetting",
 )
 OF_ASSEMBLIES = ("areas", "blocks", "topology", "integrator", "step")
 OF_DESCENT = (
@@ -93,6 +94,10 @@ class Fit:
     """Penalty of a reservoir's readout; of several each fit takes the best on a tenth that is held out."""
     washout: int | None = None
     """Samples that drive a reservoir before it learns; 100, and of next-generation-reservoir as many as its line needs."""
+    solver: Literal["ridge", "rls"] = "ridge"
+    """Of a reservoir: one factorisation of all samples, or recursive least squares, sample by sample."""
+    forgetting: float | None = None
+    """Of rls: factor by which a sample's weight falls with each further one."""
     observation: Literal["identity", "affine"] | None = None
     """Channels are the first latent units, or affine in all of them; default identity (wave-rnn, identity-rnn, assembly, ltc: affine)."""
     init: str | None = None
@@ -122,8 +127,8 @@ class Fit:
     """bptt, or accumulated forwards: rtrl (equal), truncated-<n>, snap-<n>, diagonal, e-prop, rflo, uoro, kronecker."""
     gradient_clip: float | None = None
     standardise: bool = True
-    keep: Literal["last", "best"] = "last"
-    """Model of the last update, or the best on the validation part."""
+    keep: Literal["last", "best", "mean"] = "last"
+    """Model of the last update, the best on the validation part, or the mean of the parameters over the last tenth (with a rate that ends high)."""
     validate: bool = False
     """Hold out a tenth of the training data and follow D_stsp on it (implied by --keep best)."""
     checkpoint_every: int | None = None
@@ -139,6 +144,8 @@ class Fit:
     """Which array of a .npz, .mat or .nwb file."""
     bin_size: float | None = None
     """Seconds per bin for spike times."""
+    elapsed: bool = False
+    """The file's samples are uneven in time: keep their times, which ltc uses."""
     train: float = 0.8
     """Share of a recording to train on; the rest is for judging."""
     preset: str = "dynrnn-1"
@@ -161,7 +168,8 @@ class Fit:
         if solved:
             ridge = self.ridge[0] if len(self.ridge) == 1 else self.ridge
             run = dr.fit(
-                model, training, validation=validation, out=self.out, progress=self.progress, standardise=self.standardise, ridge=ridge, washout=self.washout
+                model, training, validation=validation, out=self.out, progress=self.progress, standardise=self.standardise, ridge=ridge,
+                washout=self.washout, solver=self.solver, forgetting=self.forgetting,
             )
         else:
             run = self.descend(model, training, validation, forcing)
@@ -202,7 +210,8 @@ class Fit:
     def load(self) -> tuple[Any, Any, Any]:
         """Training recording, test recording, and a second true one where the system is known."""
         return load_source(
-            self.source, steps=self.steps, noise=self.noise, dt=self.dt, key=self.key, bin_size=self.bin_size, train=self.train, random_state=self.random_state
+            self.source, steps=self.steps, noise=self.noise, dt=self.dt, key=self.key, bin_size=self.bin_size, elapsed=self.elapsed, train=self.train,
+            random_state=self.random_state,
         )
 
     def build(self, recording: Any) -> Any:
@@ -270,7 +279,7 @@ def judge(model: Any, test: Any, reference: Any, training: Any, preset: Any) -> 
     import dynrnn as dr
 
     longest = int(test.n_time.max())
-    transient = 0 if "inputs" in test else round(preset.transient_fraction * longest)
+    transient = 0 if "inputs" in test or "elapsed" in test else round(preset.transient_fraction * longest)
     orbit = dr.generate(model, longest, initial=test, transient=transient)
     scores = dr.evaluate(model, test, reference=reference, preset=preset, training=training, generated=orbit)
     print(dr.score_table(scores))
@@ -278,14 +287,15 @@ def judge(model: Any, test: Any, reference: Any, training: Any, preset: Any) -> 
 
 
 def load_source(
-    source: str, *, steps: int, noise: float, dt: float | None, key: str | None, bin_size: float | None, train: float, random_state: int,
+    source: str, *, steps: int, noise: float, dt: float | None, key: str | None, bin_size: float | None, elapsed: bool | None = None, train: float,
+    random_state: int, n_references: int = 10,
 ) -> tuple[Any, Any, Any]:
     """Training and test recording of a dataset's name or a file, and a second true one where the system is known."""
     import dynrnn as dr
 
     path = Path(source)
     if path.suffix and (path.exists() or len(path.parts) > 1 or ":" not in source):
-        options = {"key": key, "dt": dt, "bin_size": bin_size}
+        options = {"key": key, "dt": dt, "bin_size": bin_size, "elapsed": elapsed}
         recording = dr.read_recording(path, **{k: v for k, v in options.items() if v is not None})
     elif source.startswith("nitime"):
         recording = dr.load_dataset(source, **{} if bin_size is None else {"bin_size": bin_size})
@@ -293,7 +303,7 @@ def load_source(
         options = {"n_steps": steps, "dt": dt}
         training = dr.load_dataset(source, **options, noise=noise, random_state=random_state)
         test = dr.load_dataset(source, **options, random_state=random_state + 1_000_000)
-        return training, test, dr.load_dataset(source, **options, n_trials=10, random_state=random_state + 2_000_000)
+        return training, test, dr.load_dataset(source, **options, n_trials=n_references, random_state=random_state + 2_000_000)
     return *dr.split(recording, train=train), None
 
 

@@ -80,7 +80,8 @@ class Run:
         if both := sorted(fixed.keys() & varied.keys()):
             raise ArgumentError(f"{', '.join(both)}: both in --fix and in --space. Take it out of one.")
         training, validation, reference = load_source(
-            self.source, steps=self.steps, noise=self.noise, dt=self.dt, key=self.key, bin_size=self.bin_size, train=self.train, random_state=self.random_state
+            self.source, steps=self.steps, noise=self.noise, dt=self.dt, key=self.key, bin_size=self.bin_size, train=self.train,
+            random_state=self.random_state, n_references=1,
         )
         setting: Any = self.setting
         if fixed:
@@ -126,7 +127,7 @@ class Show:
         import dynrnn as dr
 
         study = dr.study.Study(self.study)
-        print(study.trials.to_string())
+        print(study.trials.to_string(na_rep="-") if len(study.trials) else "no trial yet: dynrnn study work " + str(self.study))
         print(summary(study))
 
 
@@ -137,17 +138,29 @@ class Rerun:
     study: tyro.conf.Positional[Path]
     number: tyro.conf.Positional[int]
     seeds: int | None = None
+    """Fits to train; default as many as in the study."""
     random_state: int | None = None
+    """Another one than the study's gives other seeds; default the study's."""
 
     def run(self) -> None:
+        import numpy as np
+
         import dynrnn as dr
+        from dynrnn.study.page_tables import metrics_of
 
         study = dr.study.Study(self.study)
         again = study.rerun(self.number, n_seeds=self.seeds, random_state=self.random_state)
-        for name, values in again.per_fit.items():
-            print(f"{name}: {' '.join(f'{float(value):.4g}' for value in sorted(values, key=float))}")
-        same = {True: "equal to the bit", False: "NOT equal: another machine or version?", None: "other seeds than the study's"}[again.same]
-        print(f"parameters: {same}; {again.folder}")
+        old, metrics = study.trials.loc[self.number], metrics_of(again.folder)
+        for i, (name, values) in enumerate(again.per_fit.items()):
+            value = "no finite value" if again.values is None else f"{again.values[i]:.4g}"
+            floor = f"; floor {np.median(metrics[f'{name}_floor']):.3g}" if metrics is not None and f"{name}_floor" in metrics else ""
+            print(f"{name}: {value} (in the study {old[name]:.4g}{floor}); each fit {' '.join(f'{float(v):.4g}' for v in sorted(values, key=float))}")
+        other = self.random_state not in (None, study.task.random_state)
+        same = {
+            True: "equal to the study's, to the bit", False: "NOT equal to the study's: another machine, version or number of threads?",
+            None: "of other seeds than the study's" if other else "not compared, since the study did not complete this trial",
+        }[again.same]
+        print(f"parameters: {same}\n{again.folder} (dynrnn report {again.folder} makes a page of it)")
 
 
 @dataclass
@@ -177,7 +190,8 @@ def summary(study: Any) -> str:
         fits = "; ".join(f"{name} of the fits {' '.join(f'{float(v):.3g}' for v in sorted(found, key=float))}" for name, found in per_fit)
         floor = ", ".join(f"{name} {value:.3g}" for name, value in trial.user_attrs["floor"].items())
         lines.append(f"trial {trial.number}: {values} ({fits}; floors {floor})\n  {trial.params}")
-    note = "chosen among many on the same seeds, so it looks better than it is: dynrnn study rerun OUT NUMBER --random-state 1 --seeds 10 tells how good it is."
+    note = "chosen among many on the same seeds, so it looks better than it is. This tells how good it is:\n"
+    note += f"dynrnn study rerun {study.path} {front[0].number} --random-state {study.task.random_state + 1} --seeds 10"
     return "\n".join([*lines, note])
 
 

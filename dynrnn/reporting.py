@@ -6,8 +6,6 @@ other people's files.
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import os
 from collections.abc import Mapping
@@ -19,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from dynrnn.errors import DynrnnError, FileFormatError
+from dynrnn.pages import description, document, number, picture, png_of, spread
 from dynrnn.results import RunFolder, check_schema, read_results
 from dynrnn.results._files import replace_file
 
@@ -39,29 +38,6 @@ _ANALYSES = ("lyapunov_spectrum", "fixed_points", "cycles", "symbolic_code", "co
 GOOD_LIMIT = 2.0
 """A fit whose D_stsp (nats) is above this has missed the attractor."""
 
-_STYLE = """
-:root { color-scheme: light }
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem }
-h1 { font-size: 1.6rem; margin: 0 0 .2rem; overflow-wrap: anywhere }
-h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #ddd } h3 { font-size: 1rem }
-p.sub, p.note, figcaption, small { color: #666; font-size: .87rem } p.note { margin: .3rem 0 }
-p.verdict { background: #f4f7fa; border-left: 4px solid #0072b2; padding: .7rem 1rem }
-p.verdict.bad { background: #fdf3f2; border-color: #b3261e }
-div.wide { overflow-x: auto } table { border-collapse: collapse; font-size: .85rem }
-th, td { padding: .25rem .6rem; text-align: right; vertical-align: top; border-bottom: 1px solid #eee; white-space: nowrap }
-th:first-child, td:first-child, th.text, td.text { text-align: left } td.text { white-space: normal }
-thead th { border-bottom: 2px solid #bbb }
-tr.bad td { color: #a11 } td small, th small { display: block; font-weight: normal }
-figure { margin: 0 0 1rem } img { max-width: 100%; height: auto }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; font-size: .9rem; margin: 0 }
-dt { color: #666 } dd { margin: 0; overflow-wrap: anywhere }
-pre { background: #f6f6f6; padding: .7rem; overflow-wrap: anywhere; white-space: pre-wrap; font-size: .8rem }
-@media print {
-  body { margin: 0; max-width: none; font-size: 11px } div.wide { overflow: visible }
-  figure, tr, p.verdict { break-inside: avoid } h2 { break-after: avoid }
-}
-"""
-
 
 def report(run_folder: str | os.PathLike[str]) -> Path:
     """Write ``report.html`` into a run's folder and return its path.
@@ -73,6 +49,8 @@ def report(run_folder: str | os.PathLike[str]) -> Path:
     Raises FileFormatError for a folder without a run or with damaged results, RunFolderError if the page cannot be written.
     Cost: O(samples log samples) of the first trial, for the spectra.
     """
+    if (Path(run_folder) / "study.json").exists():
+        raise FileFormatError(f"{run_folder} holds a study, not a run: dynrnn study report {run_folder}, or name one of its trials' folders.")
     folder = RunFolder.open(run_folder)
     if not folder.results.exists():
         raise FileFormatError(f"{folder.path} holds no results yet (no {folder.results.name}). Let the fit end, or resume it.")
@@ -95,13 +73,7 @@ def page(tree: xr.DataTree, config: Mapping[str, Any], name: str, libraries: Map
     parts += _figures(tree)
     parts += _taken_apart(tree)
     parts += ["<h2>Provenance</h2>", _provenance(tree, config, libraries or {})]
-    body = "\n".join(parts)
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title><style>{_STYLE}</style></head>'
-        f"<body>\n{body}\n</body></html>\n"
-    )
+    return document(title, "\n".join(parts))
 
 
 def fit_states(metrics: xr.Dataset | None, training: xr.Dataset | None) -> dict[Any, list[str]]:
@@ -134,7 +106,8 @@ def _labels(data: xr.Dataset) -> list[Any]:
 
 
 def _title(tree: xr.DataTree, config: Mapping[str, Any], name: str) -> str:
-    model = config.get("model", "model")
+    setting = config.get("setting")
+    model = config.get("model") or (setting.get("model") if isinstance(setting, dict) else None) or "model"
     recording = config.get("recording")
     data = config.get("dataset") or (recording.get("dataset") if isinstance(recording, dict) else None)
     if not data and "observed_data" in tree.children:
@@ -165,9 +138,9 @@ def _verdict(metrics: xr.Dataset | None, states: Mapping[Any, list[str]]) -> str
     said = []
     if metrics is not None and "d_stsp" in metrics and metrics.sizes["fit"]:
         n_scored = metrics.sizes["fit"]
-        text = f"Median D_stsp over {n_scored} fit{'s' * (n_scored > 1)} is {_number(np.median(metrics['d_stsp'].values))}"
+        text = f"Median D_stsp over {n_scored} fit{'s' * (n_scored > 1)} is {number(np.median(metrics['d_stsp'].values))}"
         medians = {label: metrics[f"d_stsp_{key}"] for key, label in COLUMNS.items() if _has(metrics, f"d_stsp_{key}")}
-        beside = [f"{label} {_number(np.median(null.values))}" for label, null in medians.items()]
+        beside = [f"{label} {number(np.median(null.values))}" for label, null in medians.items()]
         said.append(text + (f" ({', '.join(beside)})." if beside else "; no floor was computed."))
     else:
         said.append("The fits were not scored: the run holds no /metrics with d_stsp. Store them with run.store(metrics=dr.evaluate(...)).")
@@ -191,19 +164,19 @@ def _score_table(metrics: xr.Dataset) -> str:
         values = metrics[name].values
         unit = metrics[name].attrs.get("units", "")
         shown = escape(label) + (f"<small>{escape(str(unit))}</small>" if unit and str(unit) != "1" else "")
-        cells = [f"<td>{shown}</td>", f"<td>{_spread(values)}</td>"]
+        cells = [f"<td>{shown}</td>", f"<td>{spread(values)}</td>"]
         for key in COLUMNS:
             if not _has(metrics, f"{name}_{key}"):
                 cells.append("<td>-</td>")
                 continue
             null = metrics[f"{name}_{key}"]
             if key == "published":
-                error = f" ± {_number(float(null.attrs['spread']))}" if null.attrs.get("spread") is not None else ""
+                error = f" ± {number(float(null.attrs['spread']))}" if null.attrs.get("spread") is not None else ""
                 source = "; ".join(str(null.attrs[item]) for item in ("method", "where", "note") if null.attrs.get(item))
                 notes.append(source or "source not recorded")
-                cells.append(f"<td>{_number(float(null))}{error} <sup>{len(notes)}</sup></td>")
+                cells.append(f"<td>{number(float(null))}{error} <sup>{len(notes)}</sup></td>")
             else:
-                cells.append(f"<td>{_spread(null.values)}</td>")
+                cells.append(f"<td>{spread(null.values)}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     if not rows:
         return '<p class="note">The group /metrics holds none of the scores.</p>'
@@ -237,10 +210,10 @@ def _fit_table(metrics: xr.Dataset | None, training: xr.Dataset | None, states: 
             loss = loss[np.isfinite(loss)]
             cells.append(str(training["status"].values[at]) if at is not None and "status" in training else "-")
             cells.append(f"{int(training['refused'].values[at]):,}" if at is not None and "refused" in training else "-")
-            cells.append(_number(loss[-1]) if loss.size else "-")
+            cells.append(number(loss[-1]) if loss.size else "-")
         if metrics is not None and scores:
             at = _labels(metrics).index(label) if label in _labels(metrics) else None
-            cells += ["-" if at is None else _number(metrics[name].values[at]) for name in scores]
+            cells += ["-" if at is None else number(metrics[name].values[at]) for name in scores]
         row = "".join(f'<td{" class=text" if i in texts else ""}>{escape(cell)}</td>' for i, cell in enumerate(cells))
         rows.append(f"<tr{' class=bad' if found else ''}>{row}</tr>")
     top = "".join(f"<th{' class=text' if i in texts else ''}>{escape(cell)}</th>" for i, cell in enumerate(head))
@@ -287,7 +260,7 @@ def _drawn(tree: xr.DataTree, wanted: list[tuple[str, Any, tuple[str, ...], str]
             parts.append(f'<p class="note">Not drawn: the run holds no {listed}. Store it with run.store({missing[0]}=...).</p>')
             continue
         try:
-            picture = _png(draw(tree))
+            drawn = picture(png_of(draw(tree)), title, caption)
         except FileFormatError as error:
             if "damaged" in str(error) or "missing (" in str(error):
                 raise
@@ -295,8 +268,7 @@ def _drawn(tree: xr.DataTree, wanted: list[tuple[str, Any, tuple[str, ...], str]
         except DynrnnError as error:
             parts.append(f'<p class="note">Not drawn: {escape(str(error))}</p>')
         else:
-            image = f'<img alt="{escape(title)}" src="data:image/png;base64,{picture}">'
-            parts.append(f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>")
+            parts.append(drawn)
     return parts
 
 
@@ -309,31 +281,13 @@ def _provenance(tree: xr.DataTree, config: Mapping[str, Any], libraries: Mapping
         known |= {key.replace("_", " "): attrs[key] for key in scored if key in attrs}
     if libraries:
         known["libraries"] = ", ".join(f"{name} {version}" for name, version in libraries.items())
-    listed = "".join(f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in known.items())
     problems = check_schema(tree)
     missing = "".join(f'<p class="note">{escape(problem)}.</p>' for problem in problems)
     return (
-        f"<dl>{listed}</dl><h3>Configuration</h3><pre>{escape(json.dumps(dict(config), indent=1, ensure_ascii=False))}</pre>"
+        f"{description(known)}<h3>Configuration</h3><pre>{escape(json.dumps(dict(config), indent=1, ensure_ascii=False))}</pre>"
         + (f"<h3>Not in the results</h3>{missing}" if missing else "")
     )
 
 
-def _png(figure: Any) -> str:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110)
-    return base64.b64encode(stream.getvalue()).decode()
-
-
 def _has(data: xr.Dataset, name: str) -> bool:
     return name in data and data[name].size > 0
-
-
-def _spread(values: np.ndarray) -> str:
-    """Median, and the range where there is more than one value."""
-    values = np.atleast_1d(values)
-    middle = _number(np.median(values))
-    return middle if values.size == 1 else f"{middle} <small>[{_number(values.min())}, {_number(values.max())}]</small>"
-
-
-def _number(value: float) -> str:
-    return f"{float(value):.3g}"

@@ -1,6 +1,7 @@
 """What the studies print as checks fails where it should."""
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -28,6 +29,39 @@ def test_distances_from_a_polyline_with_a_segment_of_no_length():
     assert distance(np.array([[0.5, 2.0]]), line) == 2
     with pytest.raises(ValueError, match="nan"):
         distance(np.array([[np.nan, 0.0]]), line)
+
+
+TINY = {"seeds": 1, "updates": 2, "steps": 1_500, "tests": 1}
+ROWS = {
+    "forcing": ({"strengths": (0.1,), "intervals": (16,)}, ["GTF alpha = 0.1", "sparse, AL-RNN, interval 16"]),
+    "data_budget": ({"only": ("length", "observed"), "lengths": (1_000,), "channels": ("x",), "tests": 2}, ["1,000 samples", "only x; M = 3", "only x; M = 6"]),
+    "gtf_table": (
+        {"only": ("shallow PLRNN, GTF", "ES2N, 300 units")},
+        ["floor (a true recording)", "phase-randomised surrogate", "linear model (VAR)", "shallow PLRNN, GTF", "ES2N, 300 units"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_table_goes_on_where_it_was(name, tmp_path, monkeypatch, capsys):
+    """Every row once, cost first; rows that are there are not computed again; other settings never mix with them."""
+    monkeypatch.syspath_prepend(FOLDER)
+    module, (options, rows) = study(name), ROWS[name]
+    out = tmp_path / "table.md"
+    settings = module.Settings(**TINY | options, out=out)
+    module.main(settings)
+    lines = out.read_text().splitlines()
+    assert [line.split("|")[1].strip() for line in lines if line.startswith("| ")][1:] == rows
+    assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
+    assert "core-hours" in capsys.readouterr().out.splitlines()[0]
+    kept = json.loads(out.with_suffix(".json").read_text())["rows"]
+    assert all(0 <= np.median(row["d_stsp"]) < 17 for row in kept.values() if "d_stsp" in row)                # the mass of one wrong bin is at 16.4
+    before = out.read_bytes()
+    monkeypatch.setattr(module, "trained", lambda *_: pytest.fail("a row was computed twice"))
+    module.main(settings)
+    assert out.read_bytes() == before
+    with pytest.raises(SystemExit, match="other settings"):
+        module.main(module.Settings(**TINY | options | {"updates": 3}, out=out))
 
 
 @pytest.mark.parametrize(("left", "right", "word"), [(0.5, 0.4, "FAIL"), (0.5, 0.49, "pass"), (0.3, 0.4, "pass"), (np.nan, 0.4, "FAIL")])

@@ -9,6 +9,7 @@ import xarray as xr
 
 from dynrnn.errors import RecordingError
 
+from ._elapsed import check_elapsed
 from ._faults import Faults, observed_dim, plain
 from ._sources import channel_dim
 from ._time import agree, regular_step
@@ -41,6 +42,8 @@ def check_recording(recording: xr.Dataset) -> None:
         inside = np.arange(length) < n_time[:, None]  # [trial, time]
         faults.add_entries(np.isinf(observed), observed, names, "channel", "is infinite", times)
         present = ~np.isnan(observed)
+        if "elapsed" in recording:
+            check_elapsed(recording, faults)
         beyond = present & ~inside[:, :, None]
         for trial in np.flatnonzero(beyond.any(axis=(1, 2))):
             step = int(np.argmax(beyond[trial].any(axis=1)))
@@ -53,6 +56,8 @@ def check_recording(recording: xr.Dataset) -> None:
             labels = recording["input"].values if "input" in recording.coords else np.arange(inputs.shape[-1])
             faults.add_entries(np.isinf(inputs), inputs, labels, "input", "is infinite", times)
             faults.add_entries(np.isnan(inputs) & inside[:, :, None], inputs, labels, "input", "is missing", times)
+    if faults.shown and all(fault.startswith("elapsed") for fault in faults.shown):
+        faults.raise_if_any("Times must ascend; drop samples that were taken twice.")
     faults.raise_if_any("Mark what is missing as NaN; NaN in inputs is not allowed: the step into that time cannot be taken without it.")
 
 
@@ -71,8 +76,8 @@ def _check_form(recording: xr.Dataset) -> None:
     if n_time is None or n_time.dims != ("trial",) or n_time.dtype.kind not in "iu":
         raise RecordingError("n_time must give the valid steps of each trial: whole numbers along ('trial',).")
     if "time" in recording.coords:
-        _, step, _ = regular_step(recording["time"].values)
-        if step is not None and recording["time"].dtype.kind == "f":
+        _, step, _ = regular_step(recording["time"].values, uneven="elapsed" in recording)
+        if "elapsed" not in recording and step is not None and recording["time"].dtype.kind == "f":
             agree(float(recording.attrs["dt"]), step)
     if "inputs" in recording:
         inputs = recording["inputs"]

@@ -28,7 +28,9 @@ RESERVED = frozenset(
 
 @dataclass
 class Trials:
-    """``values``: one [time, channel] array a trial; ``names`` None where the source has none; ``step`` None where it keeps no time."""
+    """``values``: one [time, channel] array a trial; ``names`` None where the source has none; ``step`` None where it keeps no time.
+
+    ``elapsed``, with a time axis alone: one [time] array a trial, the time since the sample before, NaN at the first."""
 
     values: list[np.ndarray]
     dim: str
@@ -37,20 +39,22 @@ class Trials:
     step: float | None = None
     units: str | None = None
     attrs: dict[str, Any] = field(default_factory=dict)
+    elapsed: list[np.ndarray] | None = None
 
 
-def to_trials(x: Any, dims: Sequence[str] | None, default: str, what: str) -> Trials:
-    """``x`` as trials; ``what`` names it in messages ('x' or 'inputs'), ``default`` is its channel dim where the source names none."""
+def to_trials(x: Any, dims: Sequence[str] | None, default: str, what: str, uneven: bool = False) -> Trials:
+    """``x`` as trials; ``what`` names it in messages ('x' or 'inputs'), ``default`` is its channel dim where the source names none; time axes may be
+    ``uneven``."""
     if isinstance(x, xr.DataArray):
         _no_dims(dims, what, "an xr.DataArray")
-        return _labelled(x, default, what)
+        return _labelled(x, default, what, uneven)
     if isinstance(x, pd.Series):
         raise RecordingError(f"{what} is one column: pass a frame, {what}.to_frame(), so that it is one channel over time.")
     if isinstance(x, pd.DataFrame):
         _no_dims(dims, what, "a frame")
-        return _frame(x, default, what)
+        return _frame(x, default, what, uneven)
     if isinstance(x, (list, tuple)):
-        return _listed(x, dims, default, what)
+        return _listed(x, dims, default, what, uneven)
     return _bare(x, dims, default, what)
 
 
@@ -97,19 +101,24 @@ def channel_dim(dims: Sequence[Any], default: str, what: str) -> str:
     return rest[0]
 
 
-def _labelled(x: xr.DataArray, default: str, what: str) -> Trials:
+def _gaps(times: np.ndarray | None, n_trials: int) -> list[np.ndarray] | None:
+    return None if times is None else [np.diff(times, prepend=np.nan)] * n_trials
+
+
+def _labelled(x: xr.DataArray, default: str, what: str, uneven: bool) -> Trials:
     name = channel_dim(list(x.dims), default, what)
     x = x.transpose(*(axis for axis in ("trial", "time", name) if axis in x.dims))
     times, step, units = None, None, None
     if "time" in x.coords:
-        times, step, units = regular_step(x["time"].values, f"the time axis of {what}")
+        times, step, units = regular_step(x["time"].values, f"the time axis of {what}", uneven)
         units = x["time"].attrs.get("units", units or ("s" if x["time"].dtype.kind == "f" else None))
     values = numbers(x.values, what)
     names = [plain(label) for label in x[name].values] if name in x.coords else None
-    return Trials(list(values) if values.ndim == 3 else [values], name, names, times, step, units, dict(x.attrs))
+    values = list(values) if values.ndim == 3 else [values]
+    return Trials(values, name, names, times, step, units, dict(x.attrs), _gaps(times, len(values)))
 
 
-def _frame(x: pd.DataFrame, default: str, what: str) -> Trials:
+def _frame(x: pd.DataFrame, default: str, what: str, uneven: bool) -> Trials:
     if x.columns.nlevels > 1 or x.index.nlevels > 1:
         raise RecordingError(f"{what} has a hierarchical index; a recording's frame has one row a sample and one column a channel.")
     columns = []
@@ -126,13 +135,13 @@ def _frame(x: pd.DataFrame, default: str, what: str) -> Trials:
     names = [plain(column) for column in x.columns]
     if isinstance(x.index, pd.RangeIndex) and x.index.start == 0 and x.index.step == 1:
         return Trials([values], dim, names)
-    times, step, units = regular_step(x.index.to_numpy(), f"the index of {what}")
+    times, step, units = regular_step(x.index.to_numpy(), f"the index of {what}", uneven)
     if x.index.dtype.kind in "iu" and step == 1:  # a count of samples, not a time
         return Trials([values], dim, names)
-    return Trials([values], dim, names, times, step, units or ("s" if x.index.dtype.kind == "f" else None))
+    return Trials([values], dim, names, times, step, units or ("s" if x.index.dtype.kind == "f" else None), elapsed=_gaps(times, 1))
 
 
-def _listed(x: Sequence[Any], dims: Sequence[str] | None, default: str, what: str) -> Trials:
+def _listed(x: Sequence[Any], dims: Sequence[str] | None, default: str, what: str, uneven: bool) -> Trials:
     if len(x) == 0:
         raise RecordingError(f"{what} is an empty list: there is no trial in it.")
     if all(np.ndim(item) == 0 or isinstance(item, (str, bytes)) for item in x) or isinstance(x[0], (list, tuple)):
@@ -141,7 +150,7 @@ def _listed(x: Sequence[Any], dims: Sequence[str] | None, default: str, what: st
         )
     parts = []
     for k, item in enumerate(x):
-        part = to_trials(item, dims, default, f"trial {k} of {what}")
+        part = to_trials(item, dims, default, f"trial {k} of {what}", uneven)
         if len(part.values) != 1:
             raise RecordingError(f"trial {k} of {what} has a trial axis of its own. In a list each item is one trial, (time, {default}).")
         parts.append(part)
@@ -154,12 +163,16 @@ def _listed(x: Sequence[Any], dims: Sequence[str] | None, default: str, what: st
             )
         if part.names != first.names:
             raise RecordingError(f"trial {k} of {what} names its channels {part.names}, trial 0 names them {first.names}.")
-        if (part.step is None) != (first.step is None) or (part.step and first.step and abs(part.step / first.step - 1) > 0.01):
+        if (part.step is None) != (first.step is None) or (not uneven and part.step and first.step and abs(part.step / first.step - 1) > 0.01):
             raise RecordingError(f"trial {k} of {what} is sampled every {part.step}, trial 0 every {first.step}. Resample to one step.")
     longest = max(parts, key=lambda part: part.values[0].shape[0])
     together = all(part.times is not None and part.times[:1] == first.times[:1] for part in parts if first.times is not None)
+    if uneven:
+        together = len(parts) == 1
     times = longest.times if together else None  # trials that start at different times share an axis from 0
-    return Trials([part.values[0] for part in parts], first.dim, first.names, times, first.step, first.units, first.attrs)
+    gaps = [part.elapsed[0] for part in parts if part.elapsed is not None]
+    elapsed = gaps if len(gaps) == len(parts) else None
+    return Trials([part.values[0] for part in parts], first.dim, first.names, times, first.step, first.units, first.attrs, elapsed)
 
 
 def numbers(x: Any, what: str) -> np.ndarray:

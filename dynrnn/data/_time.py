@@ -24,11 +24,12 @@ def check_dt(dt: Any) -> float | None:
     return number
 
 
-def regular_step(times: Any, what: str = "the time axis") -> tuple[np.ndarray, float | None, str | None]:
+def regular_step(times: Any, what: str = "the time axis", uneven: bool = False) -> tuple[np.ndarray, float | None, str | None]:
     """(times as float, step, unit) of a regular axis; step None for fewer than two samples, unit "s" for dates, None if not known.
 
     Raises RecordingError where times are not finite, do not ascend, or keep no one step: each time must lie within 5 % of a step of the
-    regular grid from first to last, and each gap within 5 % of the mean one (plus the rounding of the times' own type).
+    regular grid from first to last, and each gap within 5 % of the mean one (plus the rounding of the times' own type). With ``uneven`` gaps may be
+    any, and the times stay as they are; the step is their mean.
     """
     times = np.asarray(times)
     unit = None
@@ -55,6 +56,8 @@ def regular_step(times: Any, what: str = "the time axis") -> tuple[np.ndarray, f
             f"{what} does not ascend: index {at} is at {times[at]:g}, index {at + 1} at {times[at + 1]:g}. Sort them."
         )
     step = (times[-1] - times[0]) / (times.size - 1)
+    if uneven:
+        return times, step, unit
     slack = TOLERANCE * step + 2 * spacing
     drift = np.abs(times - (times[0] + step * np.arange(times.size)))
     if (np.abs(gaps - step) > slack).any() or (drift > slack).any():
@@ -63,7 +66,7 @@ def regular_step(times: Any, what: str = "the time axis") -> tuple[np.ndarray, f
         raise RecordingError(
             f"{what} has unequal steps: the worst gap is {gaps[at]:g}, from index {at} (time {times[at]:g}) to index {at + 1} "
             f"(time {times[at + 1]:g}), where the usual one is {usual:g}. Samples are missing or irregular: put NaN where samples are "
-            "missing, or interpolate to a regular axis yourself."
+            "missing, interpolate to a regular axis yourself, or keep the times with as_recording(x, elapsed=True), which dr.LTC can use."
         )
     if coarse:  # the rounding of float32 would look irregular in float64: put the times back on the grid that they round
         times = times[0] + step * np.arange(times.size)

@@ -42,6 +42,7 @@ def read_recording(
     bin_size: float | int | None = None,
     units: str | None = None,
     max_bytes: int = 2**32,
+    elapsed: bool = False,
 ) -> xr.Dataset:
     """The recording in a file, in the form of ``as_recording``; attribute ``source`` holds the file's name, ``key`` what was read in it.
 
@@ -53,6 +54,7 @@ def read_recording(
     dt, dims, units : as for ``as_recording``; ``dims`` names the axes of a bare array in its own order.
     bin_size : seconds; needed for spike times, and recorded in the attributes.
     max_bytes : a file whose arrays would take more memory is refused before they are read (4 GiB).
+    elapsed : keep the times of samples that are uneven, as ``as_recording`` does it; the file must have them.
 
     Raises FileFormatError naming the path: unknown suffix, missing package, damaged, foreign or empty file; RecordingError for its
     contents. Nothing in a file is ever unpickled. Cost O(file).
@@ -80,7 +82,7 @@ def read_recording(
         raise ArgumentError(f"bin_size must be a positive number of seconds, got {bin_size!r}.")
     found, attrs = reader(path, key=key, bin_size=bin_size, max_bytes=max_bytes)
     try:
-        recording = as_recording(found, dt=dt, dims=dims, units=units)
+        recording = as_recording(found, dt=dt, dims=dims, units=units, elapsed=elapsed or None)
     except RecordingError as error:
         raise RecordingError(f"{path}: {error}") from error
     recording.attrs.update({"source": path.name, **attrs})

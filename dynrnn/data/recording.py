@@ -11,14 +11,15 @@ import xarray as xr
 from dynrnn.errors import ArgumentError, RecordingError
 
 from ._checks import check_recording
+from ._elapsed import elapsed_of, mean_elapsed, refuse_uneven
 from ._sources import Trials, to_trials
 from ._time import agree, check_dt, regular_step
 
 
 def as_recording(
-    x: Any, dt: float | int | None = None, inputs: Any = None, dims: Sequence[str] | None = None, units: str | None = None
+    x: Any, dt: float | int | None = None, inputs: Any = None, dims: Sequence[str] | None = None, units: str | None = None, elapsed: Any = None
 ) -> xr.Dataset:
-    """A recording: ``observed`` (trial, time, <name>), ``n_time`` (trial), if given ``inputs`` (trial, time, input).
+    """A recording: ``observed`` (trial, time, <name>), ``n_time`` (trial), if given ``inputs`` (trial, time, input) and ``elapsed`` (trial, time).
 
     Returns an xr.Dataset with coordinates trial, time, <name> and the attributes ``dt`` and, where the time has one, ``units``. NaN within
     a trial's ``n_time`` steps means missing; shorter trials are padded with NaN. The values are a copy; ``x`` is never changed.
@@ -34,6 +35,9 @@ def as_recording(
         No NaN: an input that is not known cannot be stepped over.
     dims : names of a bare array's axes, in its own order, e.g. ("neuron", "time"); default as above with "feature".
     units : the unit of time; default "s" once a time is known.
+    elapsed : for samples that are uneven in time, which ``dr.LTC`` takes: True keeps what the time axis says (of each trial in a list its own); or times
+        (time,) of one trial, (trial, time), or a list of arrays (time,), where index t is the time since the sample before, above 0, and the first is never
+        read. ``dt`` is then what counts as one step, by default the mean. None wants an even time axis, and a recording without ``elapsed``.
 
     Raises RecordingError naming channel, trial and time (all faults at once, the first ten shown), ArgumentError for contradictory
     arguments. Cost O(size). Fails to notice: axes passed in the wrong order, since sizes tell nothing.
@@ -47,18 +51,24 @@ def as_recording(
     dynrnn.errors.RecordingError: channel 1 is infinite (inf) in trial 0 at time index 1 (time 1). ...
     """
     dt = check_dt(dt)
+    uneven = elapsed is True
     if isinstance(x, xr.Dataset):
-        return _pass_through(x, dt, inputs, dims, units)
-    trials = to_trials(x, dims, "feature", "x")
-    driven = None if inputs is None else to_trials(inputs, None, "input", "inputs")
+        return _pass_through(x, dt, inputs, dims, units, elapsed)
+    trials = to_trials(x, dims, "feature", "x", uneven)
+    driven = None if inputs is None else to_trials(inputs, None, "input", "inputs", uneven)
     if driven is not None:
-        _check_lengths(trials, driven)
-    recording = _assemble(trials, driven, dt, units)
+        _check_lengths(trials, driven, uneven)
+    recording = _assemble(trials, driven, dt, units, elapsed_of(elapsed, trials))
     check_recording(recording)
     return recording
 
 
-def _pass_through(x: xr.Dataset, dt: float | None, inputs: Any, dims: Any, units: str | None) -> xr.Dataset:
+def uneven_or_even(x: Any) -> xr.Dataset:
+    """``as_recording`` of what may have elapsed times: for callers that look at them."""
+    return as_recording(x, elapsed=True if isinstance(x, xr.Dataset) and "elapsed" in x else None)
+
+
+def _pass_through(x: xr.Dataset, dt: float | None, inputs: Any, dims: Any, units: str | None, elapsed: Any) -> xr.Dataset:
     if inputs is not None or dims is not None:
         raise ArgumentError("x is a recording already: its inputs and the names of its axes are part of it, so leave inputs and dims out.")
     if "observed" not in x.data_vars:
@@ -67,17 +77,37 @@ def _pass_through(x: xr.Dataset, dt: float | None, inputs: Any, dims: Any, units
     recording = x.copy(deep=False)  # attributes and small variables may be added; values are shared and stay as they are
     if "n_time" not in recording and recording["observed"].ndim == 3 and {"trial", "time"} <= set(recording["observed"].dims):
         recording["n_time"] = ("trial", np.full(recording.sizes["trial"], recording.sizes["time"], dtype=np.int64))
+    wanted = elapsed is not None and elapsed is not False
+    if not wanted:
+        refuse_uneven(recording)
+    if wanted and not (elapsed is True and "elapsed" in recording):
+        _keep_elapsed(recording, elapsed)
     stated = check_dt(recording.attrs.get("dt"))
+    if stated is None and "elapsed" in recording:
+        stated = mean_elapsed([values[: int(n)] for values, n in zip(recording["elapsed"].values, recording["n_time"].values)])
     if stated is None and "time" in recording.coords and recording["time"].dtype.kind in "fmM":
         stated = regular_step(recording["time"].values)[1]
-    recording.attrs["dt"] = float(agree(dt, stated) or 1.0)
+    recording.attrs["dt"] = float((dt or stated if "elapsed" in recording else agree(dt, stated)) or 1.0)
     if units is not None:
         recording.attrs["units"] = units
     check_recording(recording)
     return recording
 
 
-def _check_lengths(trials: Trials, driven: Trials) -> None:
+def _keep_elapsed(recording: xr.Dataset, elapsed: Any) -> None:
+    """``elapsed`` as a variable of a recording that comes without one."""
+    n_time = np.asarray(recording["n_time"].values)
+    values = [recording["observed"].values[k, : int(n)] for k, n in enumerate(n_time)]
+    gaps = None
+    if elapsed is True and "time" in recording.coords:
+        times = regular_step(recording["time"].values, uneven=True)[0]
+        gaps = [np.diff(times[: int(n)], prepend=np.nan) for n in n_time]
+    parts = elapsed_of(elapsed, Trials(values, str(recording["observed"].dims[-1]), elapsed=gaps))
+    if parts is not None:
+        recording["elapsed"] = ("trial", "time"), _pad([part[:, None] for part in parts], recording.sizes["time"])[..., 0]
+
+
+def _check_lengths(trials: Trials, driven: Trials, uneven: bool) -> None:
     if len(trials.values) != len(driven.values):
         raise RecordingError(f"inputs have {len(driven.values)} trials, the recording has {len(trials.values)}. They must match.")
     for k, (values, u) in enumerate(zip(trials.values, driven.values)):
@@ -86,18 +116,24 @@ def _check_lengths(trials: Trials, driven: Trials) -> None:
                 f"inputs of trial {k} have {u.shape[0]:,} time steps, its observations {values.shape[0]:,}. They must match: "
                 "inputs are sampled at the same times."
             )
-    if trials.step and driven.step and abs(trials.step / driven.step - 1) > 0.01:
+    if uneven and trials.elapsed is not None and driven.elapsed is not None:
+        for k, (own, theirs) in enumerate(zip(trials.elapsed, driven.elapsed)):
+            if not np.allclose(own[1:], theirs[1:], rtol=0.01, atol=0):
+                raise RecordingError(f"inputs of trial {k} are sampled at other times than its observations. Resample them to the same times.")
+    elif not uneven and trials.step and driven.step and abs(trials.step / driven.step - 1) > 0.01:
         raise RecordingError(f"inputs are sampled every {driven.step:g}, the recording every {trials.step:g}. Resample to one step.")
 
 
-def _assemble(trials: Trials, driven: Trials | None, dt: float | None, units: str | None) -> xr.Dataset:
+def _assemble(trials: Trials, driven: Trials | None, dt: float | None, units: str | None, elapsed: list[np.ndarray] | None) -> xr.Dataset:
     n_time = np.array([len(values) for values in trials.values], dtype=np.int64)
     length = int(n_time.max(initial=0))
-    step = agree(dt, trials.step)
+    step = agree(dt, trials.step) if elapsed is None else dt or mean_elapsed(elapsed)
     if units is None:
-        units = trials.units if trials.step is not None else ("s" if dt is not None else None)
+        units = trials.units if trials.step is not None else ("s" if dt is not None or elapsed is not None else None)
     if trials.times is not None and trials.times.size == length:
         times = trials.times
+    elif elapsed is not None and len(elapsed) == 1 and (elapsed[0][1:] > 0).all():
+        times = np.concatenate([[0.0], np.cumsum(elapsed[0][1:])])
     else:
         times = np.arange(length) if step is None else step * np.arange(length)
     coords: dict[str, Any] = {
@@ -111,6 +147,8 @@ def _assemble(trials: Trials, driven: Trials | None, dt: float | None, units: st
             raise RecordingError(f"inputs and observations both name their channels' axis {trials.dim!r}. Rename that of the inputs.")
         variables["inputs"] = (("trial", "time", "input"), _pad(driven.values, length))
         coords["input"] = _labels(driven)
+    if elapsed is not None:
+        variables["elapsed"] = ("trial", "time"), _pad([part[:, None] for part in elapsed], length)[..., 0]
     attrs = {**trials.attrs, "dt": float(step or 1.0)}
     if units is not None:
         attrs["units"] = units

@@ -12,7 +12,7 @@ from dynrnn.models.ltc import LTC
 from dynrnn.models.plrnn import PLRNN
 from dynrnn.models.registry import MODELS, model_class
 from dynrnn.models.reservoirs import ESN, DeepESN, EulerStateNetwork, NextGenerationReservoir, Reservoir, ResidualESN, ResidualMemoryNetwork
-from dynrnn.models.reservoirs.ridge import RecursiveLeastSquares
+from dynrnn.models.reservoirs.recursive import RecursiveLeastSquares
 from dynrnn.models.shallow import ShallowPLRNN
 from dynrnn.models.unwrap import model_of
 from dynrnn.models.wave import IdentityRNN, WaveRNN

@@ -50,6 +50,7 @@ class Model(nn.Module):
     initialisations: ClassVar[tuple[str, ...]]
     pulled_to: ClassVar[dict[str, float]]       # parameters that the latent regulariser pulls, and where to
     unit_rows: ClassVar[tuple[str, ...]]        # parameters whose first axis is the latent unit, for the manifold-attractor regulariser
+    takes_elapsed: ClassVar[bool] = False       # whether each step may take a time of its own
 
     def __init__(
         self, observed_dim: int, latent_dim: int, *, input_dim: int = 0, observation: str = "identity", decoder_bias: bool = False,
@@ -144,6 +145,10 @@ class Model(nn.Module):
     def jacobian(self, z: Float[Tensor, "fit B M"], u: Float[Tensor, "fit B K"] | None = None) -> Float[Tensor, "fit B M M"]:
         """``dF/dz`` at every state, in closed form; at a kink the slope of the left side. Additive models: O(fit B H M^2)."""
         return jacobian(self.map().to(z.dtype), z, u)
+
+    def own_times(self, elapsed: np.ndarray) -> np.ndarray:
+        """Elapsed times in the recording's unit as the model counts time, of families that take them."""
+        raise ArgumentError(f"a {self.family} model steps evenly and takes no elapsed times; dr.LTC does.")
 
     def readout(self, z: Float[Tensor, "fit *B M"]) -> Float[Tensor, "fit *B N"]:
         """Observation of latent states, in the recording's units."""

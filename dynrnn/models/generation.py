@@ -12,14 +12,15 @@ import xarray as xr
 from jaxtyping import Int
 from torch import Tensor
 
-from dynrnn.data import as_recording
+from dynrnn.data import as_recording, uneven_or_even
 from dynrnn.errors import ArgumentError, RecordingError, check_int
 from dynrnn.models.base import Model
+from dynrnn.models.elapsed import elapsed_steps
 from dynrnn.models.reservoirs import Reservoir
 from dynrnn.models.unwrap import model_of
 from dynrnn.results.blocks import BlockWriter, open_blocks
 from dynrnn_kernels.additive import AdditiveMap
-from dynrnn_kernels.recurrences import forced_sequence
+from dynrnn_kernels.recurrences import recurrence_of
 
 BLOCK_NUMBERS = 2**20        # latent numbers of one block of steps held in memory at once
 START_BLOCK = 2**21          # numbers of one block of forecasts
@@ -32,7 +33,7 @@ def observed_axis(model: Model) -> tuple[str, list]:
 
 
 def check_fits(model: Model, recording: xr.Dataset) -> None:
-    """RecordingError if the recording's channels or inputs are not as many as the model's."""
+    """RecordingError if the recording's channels or inputs are not as many as the model's, or its steps take times that the model cannot use."""
     dim = recording.observed.dims[-1]
     n = recording.sizes[dim]
     if n != model.observed_dim:
@@ -46,13 +47,19 @@ def check_fits(model: Model, recording: xr.Dataset) -> None:
             f"the recording has {k} inputs, the model takes {model.input_dim}. "
             + ("Build the model with input_dim equal to the number of inputs." if k else "Give the inputs with as_recording(x, inputs=u).")
         )
+    if "elapsed" in recording and not model.takes_elapsed:
+        raise RecordingError(
+            f"the recording's samples are uneven in time (it has the variable 'elapsed'), and a {model.family} model takes even steps: resample the recording "
+            "to an even time axis, or take dr.LTC, which gives each step its own time."
+        )
 
 
-FreeRun = Callable[[Tensor, int, Tensor | None], Tensor]
+FreeRun = Callable[..., Tensor]
 
 
 def free_runner(model: Model) -> FreeRun:
-    """A function (z [F, B, M], n, u [F, B, n, K]) -> states z[1..n] [F, B, n, M] of a free run, on the map that the parameters fill now."""
+    """A function (z [F, B, M], n, u [F, B, n, K]) -> states z[1..n] [F, B, n, M] of a free run, on the map that the parameters fill now. Of models that take
+    elapsed times it has a fourth argument: those of each step, as the model counts them, [1, B, n]."""
     if isinstance(model, Reservoir):
         return model.free_runner()
     device = _device()
@@ -62,11 +69,12 @@ def free_runner(model: Model) -> FreeRun:
             map = map.written_out() if isinstance(map, AdditiveMap) else map
             map = map.with_tensors({name: value.to(device) for name, value in map.tensors().items()})
 
-    def run(z: Tensor, n_steps: int, u: Tensor | None) -> Tensor:
+    def run(z: Tensor, n_steps: int, u: Tensor | None, times: Tensor | None = None) -> Tensor:
         F, B, M = z.shape
         nothing = torch.zeros(1, dtype=z.dtype, device=device).expand(F, B, n_steps, M)                  # forcing of weight zero is no forcing
+        own = {} if times is None else {"dt": times.to(device)}
         with torch.no_grad():
-            return forced_sequence(map, z.to(device), nothing, nothing.new_zeros(()), None if u is None else u.to(device)).cpu()
+            return recurrence_of(map).forced_sequence(map, z.to(device), nothing, nothing.new_zeros(()), None if u is None else u.to(device), **own).cpu()
 
     return run
 
@@ -95,8 +103,8 @@ def start_states(model: Model, initial: Any) -> Tensor:
         if isinstance(initial, np.ndarray) and initial.shape == (N,):
             x = torch.tensor(initial[None].astype(np.float64))
         else:
-            recording = as_recording(initial)
-            if recording.sizes[recording.observed.dims[-1]] != N:
+            recording = uneven_or_even(initial)
+            if recording.sizes[recording.observed.dims[-1]] != N or ("elapsed" in recording and not model.takes_elapsed):
                 check_fits(model, recording)
             x = torch.tensor(np.asarray(recording.observed.isel(time=0).values, dtype=np.float64))
         with torch.no_grad():
@@ -130,7 +138,7 @@ def _drive(model: Model, inputs: Any, initial: Any, needed: int, n_trials: int) 
 
 
 def generate(
-    model: Any, n_steps: int, initial: Any = None, transient: int = 0, inputs: Any = None, out: str | os.PathLike | None = None
+    model: Any, n_steps: int, initial: Any = None, transient: int = 0, inputs: Any = None, out: str | os.PathLike | None = None, *, elapsed: Any = None
 ) -> xr.Dataset:
     """Run a model freely: no data enter after the first sample.
 
@@ -147,11 +155,15 @@ def generate(
     inputs : (trial, time, input) from the initial sample on, for models with inputs; by default those of ``initial``.
         The input at index t acts in the step to t.
     out : a folder to write to in blocks, at bounded memory; it must not exist. The result is then read lazily from there.
+    elapsed : the time of each step, for ``dr.LTC``: a number, (trial, time) or, for one trial, (time,) from the initial sample on, in the unit of the
+        recording that the model was trained on; the one at index t is that of the step to t, as in ``as_recording``. By default that of ``initial``, where
+        it has ``elapsed``, else the training recording's ``dt`` throughout.
 
     Returns
     -------
     Dataset: ``latent`` (fit, trial, time, latent), ``observed`` (fit, trial, time, <name>) in the recording's units, and
-    ``diverged`` (fit, trial): the first sample that is not finite, -1 where all are. float64.
+    ``diverged`` (fit, trial): the first sample that is not finite, -1 where all are. float64. With elapsed times also ``elapsed`` (trial, time); the
+    coordinate ``time`` is then their sum, where it is the same for all trials, else so many ``dt``.
 
     Cost O(fit trial n_steps M H); memory O(fit trial n_steps (M + N)), or about 2**20 latent numbers at once with ``out``. The steps are taken on
     the CPU, or with DYNRNN_BACKEND=triton on a CUDA device, which is made for many starts or fits at once.
@@ -166,6 +178,8 @@ def generate(
     z = start_states(model, initial)
     F, B, M = z.shape
     u = _drive(model, inputs, initial, transient + n_steps, B)
+    gaps = elapsed_steps(model, elapsed, initial, transient + n_steps, B)
+    times = None if gaps is None else torch.tensor(model.own_times(gaps))[None]
     free_run = free_runner(model)
     block = max(1, BLOCK_NUMBERS // (F * B * max(M, model.observed_dim)))
     name, labels = observed_axis(model)
@@ -174,6 +188,13 @@ def generate(
     coords = {"fit": model.fit_number.numpy().copy(), "trial": np.arange(B), name: labels}
     dims = {"latent": ("fit", "trial", "time", "latent"), "observed": ("fit", "trial", "time", name)}
     diverged = np.full((F, B), -1)
+    at = None
+    if gaps is not None and (gaps == gaps[:1])[:, transient + 1 :].all():
+        at = np.concatenate([[0.0], np.cumsum(gaps[0, transient + 1 :])])
+
+    def sampled(start: int, stop: int) -> np.ndarray:
+        """Times of kept samples."""
+        return dt * np.arange(start, stop) if at is None else at[start:stop]
 
     def blocks():
         """(first kept sample, states) from the initial sample on."""
@@ -182,7 +203,8 @@ def generate(
         while done + 1 < transient + n_steps:
             n = min(block, transient + n_steps - 1 - done)
             drive = None if u is None else u[:, :, done + 1 : done + 1 + n].expand(F, B, n, model.input_dim)
-            states = free_run(now, n, drive)
+            own = () if times is None else (times[:, :, done + 1 : done + 1 + n],)
+            states = free_run(now, n, drive, *own)
             yield done + 1, states
             now, done = states[:, :, -1], done + n
 
@@ -206,15 +228,17 @@ def generate(
             latent[:, :, start : start + states.shape[2]] = states
             observed[:, :, start : start + states.shape[2]] = values
         data = {"latent": (dims["latent"], latent), "observed": (dims["observed"], observed)}
-        result = xr.Dataset(data, coords=coords | {"time": ("time", dt * np.arange(n_steps))}, attrs=attrs)
+        result = xr.Dataset(data, coords=coords | {"time": ("time", sampled(0, n_steps))}, attrs=attrs)
     else:
         template: dict[str, Any] = {k: (d, "float64") for k, d in dims.items()} | {"time": (("time",), "float64")}
         with BlockWriter(out, template, sizes={"latent": M}, coords=coords, attrs=attrs, n_steps=n_steps) as writer:
             for start, states, values in kept():
-                writer.append({"latent": states, "observed": values, "time": dt * np.arange(start, start + states.shape[2])})
+                writer.append({"latent": states, "observed": values, "time": sampled(start, start + states.shape[2])})
         result = open_blocks(out)
     result = result.assign(diverged=(("fit", "trial"), diverged))
     result.diverged.attrs["long_name"] = "first sample that is not finite, -1 where all are"
+    if gaps is not None:
+        result = result.assign(elapsed=(("trial", "time"), gaps[:, transient:], {"long_name": "time since the sample before", "units": attrs["units"]}))
     return result
 
 
@@ -270,12 +294,12 @@ def warmup(model: Any, recording: Any) -> xr.DataArray:
 def forecast(model: Any, recording: Any, starts: Int[np.ndarray, "start 2"], n_steps: int) -> xr.DataArray:
     """Free runs of ``n_steps`` from many samples of a recording.
 
-    starts : (trial, time) indices of the samples to start from; those with inputs need n_steps samples of inputs after them. A reservoir is driven by
+    starts : (trial, time) indices of the samples to start from; those with inputs or elapsed times need n_steps samples after them. A reservoir is driven by
         the trial up to each of them; other models start from the sample alone.
     Returns (fit, start, lead, <name>) in the recording's units, lead = 1..n_steps. Cost O(fit start n_steps M H), memory O(fit start n_steps N).
     """
     model = model_of(model)
-    recording = as_recording(recording)
+    recording = uneven_or_even(recording)
     check_fits(model, recording)
     check_int("n_steps", n_steps, low=1)
     name, labels = observed_axis(model)
@@ -284,6 +308,9 @@ def forecast(model: Any, recording: Any, starts: Int[np.ndarray, "start 2"], n_s
     out = np.empty((F, len(starts), n_steps, model.observed_dim))
     block = max(1, START_BLOCK // (F * n_steps * model.latent_dim))
     free_run = free_runner(model)
+    gaps = model.own_times(recording.elapsed.values) if "elapsed" in recording else None
+    if gaps is not None and (starts[:, 1] + n_steps >= recording.n_time.values[starts[:, 0]]).any():
+        raise ArgumentError(f"a start lies within {n_steps} samples of the end of its trial's elapsed times; choose earlier starts.")
     driven = states_along(model, recording, starts) if isinstance(model, Reservoir) else None
     for first in range(0, len(starts), block):
         part = starts[first : first + block]
@@ -295,8 +322,9 @@ def forecast(model: Any, recording: Any, starts: Int[np.ndarray, "start 2"], n_s
                 raise ArgumentError(f"a start lies within {n_steps} samples of the end of the inputs; choose earlier starts.")
             u = torch.tensor(np.stack([drive[k, t + 1 : t + 1 + n_steps] for k, t in part]), dtype=torch.float64)
             u = u.expand(F, *u.shape)
+        own = () if gaps is None else (torch.tensor(np.stack([gaps[k, t + 1 : t + 1 + n_steps] for k, t in part]))[None],)
         with torch.no_grad():
             z = model.initial_state(x.expand(F, *x.shape)) if driven is None else torch.tensor(driven[:, first : first + block])
-            out[:, first : first + block] = model.readout(free_run(z, n_steps, u)).numpy()
+            out[:, first : first + block] = model.readout(free_run(z, n_steps, u, *own)).numpy()
     coords = {"fit": model.fit_number.numpy().copy(), "lead": np.arange(1, n_steps + 1), name: labels}
     return xr.DataArray(out, dims=("fit", "start", "lead", name), coords=coords)

@@ -34,7 +34,8 @@ class LTC(Model):
     observed_dim, latent_dim, input_dim : channels N, units M, inputs K.
     observation : ``identity`` (default), the first units are the channels, or ``affine``, x = B z + b. Forcing pulls all units of an affine model towards the
         data, after which it predicts noisy Lorenz-63 by a step as well as noise allows and collapses when it runs freely; of the other the channels alone.
-    unfolds : parts of a step, default 6. dt : time that a step takes, default .1, in the unit of cm / gleak (at the start 0.5 to 2,000).
+    unfolds : parts of a step, default 6. dt : time that a step takes, default .1, in the unit of cm / gleak (at the start 0.5 to 2,000). Where a recording
+        has ``elapsed`` times, a step of the recording's ``dt`` takes it, and others as much more or less.
     solver : ``semi-implicit`` (default; first order, bounded, compiled), or ``euler`` or ``rk4``, which are explicit, run in plain torch, and diverge where
         dt / unfolds is above some times the shortest time constant.
     wiring : who reaches whom, [M, M] of -1, 0 and 1, to row from column: the signs of E at the start, and no synapse where 0. By default all are connected,
@@ -56,6 +57,7 @@ class LTC(Model):
     initialisations = ("reconstruction", "ncps")
     pulled_to: ClassVar[dict[str, float]] = {"vleak": 0.0, "E": 0.0}
     unit_rows: ClassVar[tuple[str, ...]] = ()
+    takes_elapsed: ClassVar[bool] = True
 
     def __init__(
         self, observed_dim: int, latent_dim: int, *, input_dim: int = 0, observation: str = "identity", decoder_bias: bool | None = None, unfolds: int = 6,
@@ -129,6 +131,10 @@ class LTC(Model):
     ) -> Float[Tensor, "fit B M M"]:
         """``dF/dz`` at every state in closed form, the product over the unfolds; ``dt`` as in ``step``. Cost O(fit B unfolds M^3)."""
         return ltc_jacobian(self.map().to(z.dtype), z, u, dt)
+
+    def own_times(self, elapsed: np.ndarray) -> np.ndarray:
+        """Elapsed times in the unit of the recording that the model was trained on, as the model counts time: ``dt`` for the recording's."""
+        return self.dt * (np.asarray(elapsed, dtype=np.float64) / float(self.recording_info.get("dt", 1.0)))
 
     def bounds(self) -> tuple[Float[Tensor, "fit M"], Float[Tensor, "fit M"]]:
         """Lowest and highest state of each unit, once it is within: the least and the largest of vleak and of the E of its synapses.

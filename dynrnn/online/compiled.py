@@ -12,6 +12,7 @@ from dynrnn.models.base import Model
 from dynrnn.online.engine import Settings
 from dynrnn.training.parameters import FlatParameters, flat_parameters, read, trainable
 from dynrnn_kernels.blas import one_blas_thread
+from dynrnn_kernels.influence.columns import columns_for
 from dynrnn_kernels.influence.cpu_step import BY_BLAS, turned
 from dynrnn_kernels.influence.cpu_stream import Stream, StreamState, run_stream
 from dynrnn_kernels.influence.sequence import PARTS
@@ -27,7 +28,7 @@ def layout_for(model: Model, settings: Settings) -> FlatParameters | None:
 
 
 class CompiledStream:
-    """All fits of a model whose map parameters fill by index. Memory O(F M S) for a map of S numbers, whatever the stream's length."""
+    """All fits of a model whose map parameters fill by index. Memory O(F M S) for S numbers in tensors that are trained, whatever the stream's length."""
 
     def __init__(self, model: Model, flat: FlatParameters, settings: Settings):
         F, M, N, P = model.n_fits, model.latent_dim, model.observed_dim, flat.size
@@ -36,15 +37,16 @@ class CompiledStream:
             raise TypeError("a model whose parameters fill the map by index is wanted")
         affine = model.observation == "affine"
         self.layout, self.n_channels = layout._replace(pattern=None), N
-        order = turned(self.layout)
+        order, learned, fill = turned(self.layout), trainable(model, flat) > 0, flat.fill
+        self.columns, places = columns_for(self.layout, (fill >= 0) & learned[fill.clip(0)], fill < 0, flat.constant)
         self.fixed = Stream(
-            flat.fill[order], flat.constant[order].astype(np.float64), AFFINE if affine else IDENTITY, flat.offset("B") if affine else max(flat.offset("L"), 0),
-            flat.offset("b"), trainable(model, flat), settings.unit, settings.clip, settings.forgetting, PARTS[settings.algorithm.name], settings.algorithm.n,
-            settings.every, settings.plain,
+            fill[order], flat.constant[order].astype(np.float64), fill[order[places]], AFFINE if affine else IDENTITY,
+            flat.offset("B") if affine else max(flat.offset("L"), 0), flat.offset("b"), trainable(model, flat), settings.unit, settings.clip,
+            settings.forgetting, PARTS[settings.algorithm.name], settings.algorithm.n, settings.every, settings.plain,
         )
         theta = read(model, np.float64)
         zeros = lambda *shape: np.zeros((F, *shape))  # noqa: E731
-        self.state = StreamState(theta, zeros(P), zeros(P), zeros(M), zeros(M), zeros(M, layout.size), zeros(P), np.zeros((F, 6), np.int64))
+        self.state = StreamState(theta, zeros(P), zeros(P), zeros(M), zeros(M), zeros(M, self.columns.size), zeros(P), np.zeros((F, 6), np.int64))
 
     @property
     def theta(self) -> np.ndarray:
@@ -58,7 +60,7 @@ class CompiledStream:
         F, T = len(self.state.theta), len(x)
         prediction, loss = np.empty((F, T, self.n_channels)), np.empty((F, T))
         with one_blas_thread() if self.layout.M >= BY_BLAS else nullcontext():         # which takes half a millisecond to enter
-            run_stream(self.layout, self.fixed, self.state, x, u, alpha, rate, restart, prediction, loss)
+            run_stream(self.layout, self.columns, self.fixed, self.state, x, u, alpha, rate, restart, prediction, loss)
         return prediction, loss
 
     def tensors(self) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ from dynrnn.online.by_torch import TorchStream
 from dynrnn.online.compiled import CompiledStream, layout_for
 from dynrnn.online.drift import DriftMonitor
 from dynrnn.online.engine import Engine, Settings
-from dynrnn.online.incoming import Block, Clock, checked
+from dynrnn.online.samples import Clock, Observations, checked
 from dynrnn.online.scaling import Warmup
 from dynrnn.online.step import ON_BAD, Step
 from dynrnn.online.strength import Strength, forcing_config, forcing_from
@@ -224,11 +224,11 @@ class OnlineLearner:
             return np.stack([self.step(x, u).loss for x, u in pairs], 1)
         return self.learn([x for x, _ in pairs], None if pairs[0][1] is None else [u for _, u in pairs]).loss.values
 
-    def _checked(self, x: Any, u: Any, time: Any) -> Block:
+    def _checked(self, x: Any, u: Any, time: Any) -> Observations:
         model = self._model
         return checked(x, u, time, model.observed_dim, model.input_dim, self._clock, self._config["on_bad"], self.n_samples)
 
-    def _recording(self, given: xr.Dataset) -> Block:
+    def _recording(self, given: xr.Dataset) -> Observations:
         recording = as_recording(given)
         check_fits(self._model, recording)
         lengths = recording.n_time.values.astype(int)
@@ -238,7 +238,7 @@ class OnlineLearner:
         adopt_names(self._model, recording)
         return block
 
-    def _take(self, block: Block, progress: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def _take(self, block: Observations, progress: bool = False) -> tuple[np.ndarray, np.ndarray]:
         model, T = self._model, len(block.x)
         used = 0 if self._warmup.over else self._warm(block.x)
         self._clock.last = block.last

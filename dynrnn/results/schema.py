@@ -39,7 +39,7 @@ REQUIRED: dict[str, dict[str, tuple[str, ...]]] = {
     METRICS: dict.fromkeys(SCORES, ("fit",)),
 }
 OPTIONAL: dict[str, dict[str, tuple[str, ...]]] = {
-    OBSERVED_DATA: {"inputs": ("trial", "time", "input")},
+    OBSERVED_DATA: {"inputs": ("trial", "time", "input"), "elapsed": ("trial", "time")},
     TRAINING: {"validation": ("fit", "update")},
     METRICS: {
         f"{score}_{kind}": dims
@@ -101,7 +101,7 @@ def stamp(
 
 
 def data_fingerprint(recording: xr.Dataset) -> str:
-    """sha256 (hex) of a recording's data: names, shapes, dtypes, every byte of observed, n_time and inputs, and the coordinates of dims.
+    """sha256 (hex) of a recording's data: names, shapes, dtypes, every byte of observed, n_time, inputs and elapsed, and the coordinates of dims.
 
     Free attrs do not enter, so provenance may be edited; NaN is one value whatever its bits. O(bytes), one trial in memory at a time.
 
@@ -112,7 +112,7 @@ def data_fingerprint(recording: xr.Dataset) -> str:
     if "observed" not in recording:
         raise RecordingError("the dataset has no variable 'observed', so it is no recording. Make one with dynrnn.as_recording(...).")
     digest = hashlib.sha256()
-    names = [name for name in ("observed", "n_time", "inputs") if name in recording.variables]
+    names = [name for name in ("observed", "n_time", "inputs", "elapsed") if name in recording.variables]
     names += sorted(str(name) for dim in recording.dims for name in [dim] if name in recording.coords)
     for name in names:
         variable = recording[name]

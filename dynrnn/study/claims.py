@@ -30,9 +30,9 @@ class Claim:
     that write return False, and the worker goes on with its next trial.
     """
 
-    def __init__(self, queue: TrialQueue, trial: FrozenTrial, generation: int, owner: str, losses: int) -> None:
+    def __init__(self, queue: TrialQueue, trial: FrozenTrial, params: dict[str, Any], generation: int, owner: str, losses: int) -> None:
         self.number = trial.number
-        self.params = dict(trial.params)
+        self.params = params
         self.user_attrs = dict(trial.user_attrs)
         self.attempt = generation
         self.losses = losses
@@ -53,7 +53,7 @@ class Claim:
         """Whether the pruner would stop the trial after what it has reported; ArgumentError for several objectives, for which Optuna has no pruning."""
         if self._queue.n_objectives > 1:
             raise ArgumentError("pruning compares values of one objective, and this study has several. Stop trials by their own divergence instead.")
-        return pruner.prune(self._queue.study(), self._optuna.get_trial(self._trial_id))
+        return bool(pruner.prune(self._queue.study(), self._optuna.get_trial(self._trial_id)))
 
     def set_attrs(self, **attrs: Any) -> bool:
         """Store JSON values with the trial (user attributes)."""
@@ -135,7 +135,10 @@ class Claim:
             return False
         done = self._write(lambda: self._optuna.set_trial_state_values(self._trial_id, state, values)) or self._recorded(state, values)
         self.lost.set()
-        self._queue.storage.leases.drop(self._queue.study_id, self._trial_id)
+        try:
+            self._queue.storage.leases.drop(self._queue.study_id, self._trial_id)
+        except StorageError as error:  # the result is in; a lease of a trial that has ended says nothing
+            _log.warning("trial %d: its lease could not be removed: %s", self.number, error)
         return done
 
     def _recorded(self, state: TrialState, values: list[float] | None) -> bool:

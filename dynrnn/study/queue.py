@@ -111,15 +111,14 @@ class TrialQueue:
 
     def next(self) -> Claim | None:
         """The next trial to work on: first one that lost its worker, in order of number, then a new one; None where everything is finished or in live hands."""
-        while (dead := next(self._dead(), None)) is not None:
-            claim = self._take(*dead)
+        while True:
+            trials = self.trials()
+            dead = self._dead(trials)
+            if not dead and (len(trials) >= self.n_trials or not self._may_begin(len(trials), trials)):
+                return None
+            claim = self._take(*dead[0]) if dead else self._create()
             if claim is not None:
                 return claim
-        while len(trials := self.trials()) < self.n_trials and self._may_begin(len(trials), trials):
-            claim = self._create()
-            if claim is not None:
-                return claim
-        return None
 
     def _may_begin(self, number: int, trials: Sequence[FrozenTrial]) -> bool:
         """Whether the batches before that of this trial have ended."""
@@ -129,11 +128,11 @@ class TrialQueue:
         return self.space.keys() <= trial.params.keys()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until every trial has ended (True) or one needs a worker (False); after ``timeout`` seconds, whether every trial has ended."""
+        """Wait until every trial has ended (True) or one needs a worker (False); False as well after ``timeout`` seconds."""
         end = math.inf if timeout is None else time.monotonic() + timeout
         while True:
             trials = self.trials()
-            if (len(trials) < self.n_trials and self._may_begin(len(trials), trials)) or next(self._dead(), None) is not None:
+            if self._dead(trials) or (len(trials) < self.n_trials and self._may_begin(len(trials), trials)):
                 return False
             if len(trials) >= self.n_trials and all(trial.state.is_finished() for trial in trials):
                 return True
@@ -151,9 +150,8 @@ class TrialQueue:
             elif self.wait():
                 return
 
-    def _dead(self) -> Iterator[tuple[FrozenTrial, Lease]]:
-        """Trials without a living worker. All are looked at, since the watch has to see each."""
-        trials = self.trials()
+    def _dead(self, trials: Sequence[FrozenTrial]) -> list[tuple[FrozenTrial, Lease]]:
+        """Trials without a living worker, in order of number. The watch has to see every running one."""
         running = [trial for trial in trials if trial.state == TrialState.RUNNING]
         leases = self.storage.leases.read(self.study_id) if running else {}
         self._watch.forget({trial._trial_id for trial in running})
@@ -164,7 +162,7 @@ class TrialQueue:
             lease = leases.get(trial._trial_id, unleased)
             if self._watch.dead(lease) and (self._asked(trial) or self._may_begin(trial.number, trials)):
                 dead.append((trial, lease))
-        return iter(dead)
+        return dead
 
     def _take(self, trial: FrozenTrial, lease: Lease) -> Claim | None:
         owner = new_owner()
@@ -188,22 +186,20 @@ class TrialQueue:
     def _claim(self, trial_id: int, generation: int, owner: str, losses: int) -> Claim | None:
         """The claim on a trial whose lease was just taken, asked for the parameters that it lacks; None where it ended in the meantime."""
         store = self.storage.optuna
+        trial = store.get_trial(trial_id)
         try:
-            trial = store.get_trial(trial_id)
-            if not trial.state.is_finished() and not self._asked(trial):
+            if not trial.state.is_finished():
                 trials = self.trials()
-                if not self._may_begin(trial.number, trials):                       # two workers began trials in one instant, and a batch ends between them
-                    self.storage.leases.release(self.study_id, trial_id, generation, owner)
+                if not self._asked(trial) and not self._may_begin(trial.number, trials):
+                    self.storage.leases.release(self.study_id, trial_id, generation, owner)     # two workers began trials at once, and a batch ends between
                     return None
                 with self._known(trial, trials) as (study, asked):
-                    ask(study, asked, self.space, lambda name, value, distribution: store.set_trial_param(trial_id, name, value, distribution))
-                trial = store.get_trial(trial_id)
+                    params = ask(study, asked, self.space, lambda name, value, distribution: store.set_trial_param(trial_id, name, value, distribution))
+                return Claim(self, trial, params, generation, owner, losses)
         except optuna.exceptions.UpdateFinishedTrialError:
-            trial = store.get_trial(trial_id)
-        if trial.state.is_finished():
-            self.storage.leases.drop(self.study_id, trial_id)
-            return None
-        return Claim(self, trial, generation, owner, losses)
+            pass
+        self.storage.leases.drop(self.study_id, trial_id)
+        return None
 
     @contextlib.contextmanager
     def _known(self, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> Iterator[tuple[optuna.Study, FrozenTrial]]:

@@ -100,18 +100,21 @@ class NumberedSampler(BaseSampler):
         self._for(trial, "").after_trial(study, trial, state, values)
 
 
-def ask(study: optuna.Study, trial: FrozenTrial, space: dict[str, BaseDistribution], store: Callable[[str, float, BaseDistribution], object]) -> None:
-    """Put what the study's sampler proposes for the parameters that the trial does not have yet into the storage, one by one.
+def ask(
+    study: optuna.Study, trial: FrozenTrial, space: dict[str, BaseDistribution], store: Callable[[str, float, BaseDistribution], object]
+) -> dict[str, Any]:
+    """The trial's parameters; what it does not have yet is what the study's sampler proposes, and goes into the storage one by one.
 
     ``store(name, internal value, distribution)`` writes; a process killed in between leaves a trial that is asked again for the rest.
     """
-    if space.keys() <= trial.params.keys():
-        return
+    params = dict(trial.params)
+    if space.keys() <= params.keys():
+        return params
     sampler = study.sampler
     sampler.before_trial(study, trial)
     relative = sampler.sample_relative(study, trial, sampler.infer_relative_search_space(study, trial))
     for name, distribution in space.items():
-        if name in trial.params:
+        if name in params:
             continue
         if distribution.single():
             value = distribution.choices[0] if isinstance(distribution, CategoricalDistribution) else distribution.low  # type: ignore[attr-defined]
@@ -119,4 +122,7 @@ def ask(study: optuna.Study, trial: FrozenTrial, space: dict[str, BaseDistributi
             value = relative[name]
         else:
             value = sampler.sample_independent(study, trial, name, distribution)
-        store(name, distribution.to_internal_repr(value), distribution)
+        internal = distribution.to_internal_repr(value)
+        store(name, internal, distribution)
+        params[name] = distribution.to_external_repr(internal)
+    return params

@@ -118,7 +118,7 @@ def build(setting: Mapping[str, Any], recording: xr.Dataset, n_fits: int, random
         sizes.setdefault("latent_dim", n_channels)
         sizes["latent_dim"] = max(sizes["latent_dim"], n_channels)
     n_inputs = recording.sizes["input"] if "inputs" in recording else 0
-    shape = sizes | of["model"]
+    shape: dict[str, Any] = {**sizes, **of["model"]}
     try:
         model = model_class(family)(observed_dim=n_channels, input_dim=n_inputs, n_fits=n_fits, random_state=random_state, **shape)
     except TypeError as error:

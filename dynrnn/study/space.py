@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
 
 import xarray as xr
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from dynrnn.errors import ArgumentError
+from dynrnn.errors import ArgumentError, DynrnnError
+from dynrnn.models.reservoirs import Reservoir
 from dynrnn.study.setting import build, check_names, starting_point
+from dynrnn.training.fit import fit
 
 # What is worth varying first, for each family: few names, wide ranges. Forcing strength and the start of the learning rate decide most.
 SPACES: dict[str, dict[str, str]] = {
@@ -79,7 +81,7 @@ def distribution(name: str, value: Any) -> BaseDistribution:
     """
     if isinstance(value, BaseDistribution):
         return value
-    log, step = False, None
+    log, step = False, cast(Any, None)
     if isinstance(value, str):
         match = _RANGE.fullmatch(value.strip())
         if match is None and ".." in value:
@@ -104,7 +106,7 @@ def distribution(name: str, value: Any) -> BaseDistribution:
         raise ArgumentError(f"{name}: a range in the logarithm begins above 0, got {low:g}.")
     if whole:
         return IntDistribution(int(low), int(high), log=log, step=1 if step is None else int(step))
-    return FloatDistribution(low, high, log=log, step=step)
+    return FloatDistribution(low, high, log=log, step=None if step is None else float(step))
 
 
 def plain(text: str) -> Any:
@@ -121,7 +123,7 @@ def plain(text: str) -> Any:
 
 
 def _try_corners(space: Mapping[str, BaseDistribution], fixed: Mapping[str, Any], recording: xr.Dataset) -> None:
-    """Models and forcing of the corners are made once, so that a space that cannot work is told before the first trial."""
+    """The corners' models are made and trained by one update, so that a space that cannot work is told before the first trial."""
     ends: dict[str, Sequence[Any]] = {
         name: d.choices if isinstance(d, CategoricalDistribution) else (d.low, d.high) for name, d in space.items()  # pyright: ignore[reportAttributeAccessIssue]
     }
@@ -129,6 +131,8 @@ def _try_corners(space: Mapping[str, BaseDistribution], fixed: Mapping[str, Any]
     corners += [corners[0] | {name: value} for name, values in ends.items() for value in values[1:]]
     for corner in corners:
         try:
-            build({**fixed, **corner}, recording, 1, 0)
-        except ArgumentError as error:
+            model, training = build({**fixed, **corner}, recording, 1, 0)
+            if not isinstance(model, Reservoir):
+                fit(model, recording, progress=False, random_state=0, **training | {"n_updates": 1, "batch_size": 1, "keep": "last"})
+        except DynrnnError as error:
             raise ArgumentError(f"the space holds a setting that cannot be made, {corner}: {error}") from None

@@ -52,7 +52,7 @@ class Study:
                 "number": trial.number, "state": trial.state.name.lower(), **dict(zip(self.task.objectives, values)), **trial.params,
                 "seconds": trial.user_attrs.get("seconds", np.nan), "reason": trial.user_attrs.get("reason", ""),
             })
-        columns = ["number", "state", *self.task.objectives, *self.task.space, "seconds", "reason"]
+        columns: Any = ["number", "state", *self.task.objectives, *self.task.space, "seconds", "reason"]
         return pd.DataFrame(rows, columns=columns).set_index("number")
 
     @property
@@ -93,6 +93,8 @@ class Study:
         if self.task.function is not None:
             raise ArgumentError("this study tries a function of a script; call that with the trial's params instead.")
         trial = self._trial(number)
+        if not self.task.space.keys() <= trial.params.keys():
+            raise StudyError(f"trial {number} of {self.path} has not begun, so it has no setting to run again. Let a worker take it, or name another trial.")
         S = self.task.n_seeds if n_seeds is None else check_int("n_seeds", n_seeds, low=1)
         seed = self.task.random_state if random_state is None else check_random_state(random_state)
         folder = self.path / "reruns" / f"{number:05d}-seed{seed}-fits{S}"
@@ -121,7 +123,8 @@ class Study:
         trials = self._trials()
         check_int("number", number, low=0)
         if number >= len(trials):
-            raise ArgumentError(f"{self.path} has {len(trials)} trials, from 0 to {len(trials) - 1}; there is no trial {number}.")
+            known = f"has trials 0 to {len(trials) - 1}" if trials else "has no trial yet"
+            raise ArgumentError(f"{self.path} {known}; there is no trial {number}.")
         return trials[number]
 
     def __repr__(self) -> str:

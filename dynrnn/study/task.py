@@ -16,18 +16,21 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
-from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json, json_to_distribution
 
+from dynrnn.analysis.reconstruction import get_preset
 from dynrnn.data import as_recording, split
-from dynrnn.errors import ArgumentError, FileFormatError, RunFolderError, StudyError, check_int
+from dynrnn.errors import ArgumentError, DynrnnError, FileFormatError, RecordingError, RunFolderError, StudyError, check_int, unknown_name
 from dynrnn.results._files import json_value, read_sealed, replace_file, seal, writing
 from dynrnn.results.schema import data_fingerprint
 from dynrnn.results.store import read_results, write_results
-from dynrnn.study.objectives import OBJECTIVES, check_objectives
+from dynrnn.study.objectives import OBJECTIVES, check_objectives, judge
 from dynrnn.study.sampling import sampler_named
-from dynrnn.study.setting import starting_point
-from dynrnn.study.space import as_space
+from dynrnn.study.setting import build, starting_point
+from dynrnn.study.space import as_space, distribution
+from dynrnn.training.common import adopt_units
 
 KIND, FORMAT_VERSION = "dynrnn-study", 1
 MAY_CHANGE = ("n_trials", "storage", "lease")
@@ -86,16 +89,12 @@ def make_task(
     pruner: str, n_rungs: int, batch: int, n_trials: int, random_state: int, storage: str, lease: float,
 ) -> Task:
     """A task whose every part has been checked; errors come before any work."""
-    from dynrnn.analysis.reconstruction import get_preset
-
     check_int("n_seeds", n_seeds, low=1)
     check_int("batch", batch, low=1)
     check_int("n_trials", n_trials, low=1)
     check_int("n_rungs", n_rungs, low=1, high=20)
     sampler_named(sampler)
     if pruner not in PRUNERS:
-        from dynrnn.errors import unknown_name
-
         raise unknown_name("pruner", pruner, PRUNERS)
     common: dict[str, Any] = dict(n_seeds=n_seeds, aggregate=aggregate, preset=preset, sampler=sampler, pruner=pruner, n_rungs=n_rungs, batch=batch,
                                   n_trials=n_trials, random_state=random_state, storage=storage, lease=lease)
@@ -119,8 +118,6 @@ def make_task(
 
 
 def _of_function(function: Callable, space: Any, objective: Any, recording: Any, common: dict[str, Any]) -> Task:
-    from dynrnn.study.space import distribution
-
     if not isinstance(space, Mapping) or not space:
         raise ArgumentError("the search space of a function is a table such as {'alpha': (0.05, 0.5)}, of one parameter or more.")
     directions = (objective,) if isinstance(objective, str) else tuple(objective)
@@ -130,6 +127,19 @@ def _of_function(function: Callable, space: Any, objective: Any, recording: Any,
         raise ArgumentError("a function of your own has its data with it and is not pruned: leave recording and pruner out.")
     names = tuple(f"value_{i}" for i in range(len(directions)))
     return Task(None, {}, {name: distribution(name, value) for name, value in space.items()}, names, directions, **common, function=function)
+
+
+def try_judging(task: Task) -> None:
+    """A model that is not trained is judged once, so that data on which nothing can be judged are told before the first trial."""
+    if task.data is None:
+        return
+    first = {name: d.choices[0] if isinstance(d, CategoricalDistribution) else d.low for name, d in task.space.items()}  # pyright: ignore
+    model, _ = build(task.setting | first, task.data.training, 1, 0)
+    adopt_units(model, task.data.training, standardise=True)
+    try:
+        judge(model, np.array(["finished"]), task.data, task.objectives, task.aggregate, task.preset)
+    except DynrnnError as error:
+        raise RecordingError(f"no model can be judged by {', '.join(task.objectives)} on the validation recording: {error}") from None
 
 
 def keep(task: Task, folder: Path) -> Task:
@@ -149,6 +159,7 @@ def keep(task: Task, folder: Path) -> Task:
         task = replace(task, n_trials=max(task.n_trials, old["n_trials"]))
         replace_file(path, seal({"format": KIND, "format_version": FORMAT_VERSION, "task": task.describe()}))
         return task
+    try_judging(task)
     if folder.exists() and any(folder.iterdir()):
         raise RunFolderError(f"{folder} is in use: it holds other files. Give a new folder as out=.")
     with writing(folder):
@@ -164,7 +175,10 @@ def load_task(folder: str | os.PathLike[str]) -> Task:
     """The task in a study's folder. FileFormatError for a folder without one or with other data; StudyError for one that only its own script can go on with."""
     path = Path(folder)
     if not (path / "study.json").exists():
-        raise FileFormatError(f"{path} holds no study of dynrnn (no study.json). Give the folder that was passed as out=.")
+        above = path.resolve().parents[1] if len(path.resolve().parents) > 1 else path
+        hint = f"It lies within the study {above}; name that. A trial's own page: dynrnn report {path}" if (above / "study.json").exists() else (
+            "Give the folder that was passed as out=.")
+        raise FileFormatError(f"{path} holds no study of dynrnn (no study.json). {hint}")
     record = dict(read_sealed(path / "study.json", KIND, FORMAT_VERSION)["task"])
     prints, function = record.pop("data"), record.pop("function")
     if function is not None:
@@ -174,4 +188,5 @@ def load_task(folder: str | os.PathLike[str]) -> Task:
     if data.prints() != prints:
         raise FileFormatError(f"{path / 'data.zarr'} holds other data than the study was made with. Restore it from a copy.")
     record["space"] = {name: json_to_distribution(text) for name, text in record["space"].items()}
-    return Task(data, **{name: tuple(value) if name in ("objectives", "directions") else value for name, value in record.items()})
+    arguments: dict[str, Any] = {name: tuple(value) if name in ("objectives", "directions") else value for name, value in record.items()}
+    return Task(data, **arguments)

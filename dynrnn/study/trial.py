@@ -41,9 +41,9 @@ class Part(NamedTuple):
 
 @dataclass
 class Outcome:
-    """``values`` of the objectives, or why there are none; ``stopped`` is True where ``watch`` ended it."""
+    """``values`` of the objectives (what a function of the user's returned, whatever it is), or why there are none; ``stopped``: ``watch`` ended it."""
 
-    values: list[float] | None
+    values: Any
     reason: str = ""
     stopped: bool = False
     about: dict[str, Any] | None = None

@@ -9,6 +9,7 @@ import numpy as np
 from dynrnn.errors import ArgumentError
 from dynrnn.training.adaptive import AdaptiveAlpha
 from dynrnn.training.history import History
+from dynrnn.training.mean import Mean
 from dynrnn.training.state import TrainingState
 from dynrnn.training.validation import Validator
 from dynrnn_kernels.update import State
@@ -17,11 +18,13 @@ from dynrnn_kernels.update import State
 class Book:
     """All that changes while a model is trained, given out as a ``TrainingState`` and taken back from one."""
 
-    def __init__(self, state: State, history: History, validator: Validator | None, adaptive: AdaptiveAlpha | None, about: dict[str, Any]):
+    def __init__(self, state: State, history: History, validator: Validator | None, adaptive: AdaptiveAlpha | None, mean: Mean | None, about: dict[str, Any]):
         self.history, self.validator, self.about = history, validator, about
         self.arrays = state._asdict() | {f"history_{name}": getattr(history, name) for name in History.ARRAYS}
         if validator is not None:
             self.arrays |= {"best": validator.best, "best_theta": validator.theta}
+        if mean is not None:
+            self.arrays |= {"mean_total": mean.total, "mean_count": mean.count}
         if adaptive is not None:
             self.arrays["strength"] = adaptive.alpha
 

@@ -39,8 +39,9 @@ def adopt_names(model: Model, recording: xr.Dataset) -> None:
 def store(run: Run, folder: RunFolder, recording: xr.Dataset, random_state: int) -> None:
     """Checkpoints and results of a finished run; it knows its folder afterwards."""
     save(run.last, folder.checkpoints / "last")
-    if run.best is not None:
-        save(run.best, folder.checkpoints / "best")
+    for name, model in (("best", run.best), ("mean", run.mean)):
+        if model is not None:
+            save(model, folder.checkpoints / name)
     training = run.history.assign(status=run.status, refused=run.refused)
     tree = xr.DataTree.from_dict({"/observed_data": recording, "/training": training})
     dtype = str(next(run.last.parameters()).dtype).removeprefix("torch.")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dynrnn.data import as_recording, check_for_training
+from dynrnn.data import check_for_training, uneven_or_even
 from dynrnn.errors import ArgumentError, check_int
 from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.base import Model
@@ -22,18 +22,20 @@ from dynrnn.streams import check_random_state
 from dynrnn.training.checkpoints import Checkpoints
 from dynrnn.training.common import adopt_units, plain, store
 from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing, GeneralizedTeacherForcing, PerFit, per_fit, per_fit_ends
-from dynrnn.training.gradients import check_gradient
+from dynrnn.training.gradients import BPTT, check_gradient
 from dynrnn.training.loop import Hooks, Options, Progress, train
 from dynrnn.training.regularisation import Regularisation
 from dynrnn.training.reservoir import fit_reservoir
 from dynrnn.training.resume import TRAINING, begun_with, open_folder
 from dynrnn.training.run import Run
 from dynrnn.training.state import TrainingState
-from dynrnn.training.updates import check_device_updates
+from dynrnn.training.updates import check_device_influence, check_device_updates
 from dynrnn_kernels.additive.config import PRECISIONS
 
-OF_SOLVING = ("model", "recording", "validation", "out", "progress", "standardise", "ridge", "washout", "random_state")   # what a reservoir's fit takes
+OF_SOLVING = ("model", "recording", "validation", "out", "progress", "standardise", "ridge", "washout", "solver", "forgetting",
+              "random_state")                                                         # what a reservoir's fit takes
 TRAINING_BACKENDS = ("cpu", "reference", "triton")
+KEPT = ("last", "best", "mean")
 
 
 def fit(
@@ -53,7 +55,8 @@ def fit(
     regularisation: Regularisation | None = None,
     gradient_clip: PerFit = np.inf,
     standardise: bool = True,
-    keep: Literal["last", "best"] = "last",
+    keep: Literal["last", "best", "mean"] = "last",
+    mean_over: float = 0.1,
     validate_every: int | None = None,
     checkpoint_every: int | None = None,
     save_every: int | None = None,
@@ -66,19 +69,25 @@ def fit(
     n_threads: int | None = None,
     ridge: PerFit | tuple[float, ...] | None = None,
     washout: int | None = None,
+    solver: str | None = None,
+    forgetting: PerFit | None = None,
 ) -> Run:
     """Train all fits of ``model`` at once, in place, by backpropagation through forced windows of the recording; a reservoir's readout is solved.
 
     Parameters
     ----------
     model : a model of dynrnn; its parameters are changed in place.
-    recording : what ``as_recording`` takes; NaN = missing: never forced on, never in the loss.
+    recording : what ``as_recording`` takes; NaN = missing: never forced on, never in the loss. Of one with ``elapsed`` times (``as_recording(x, elapsed=...)``)
+        each step of a window takes its own, with ``dr.LTC``; other models take even steps and refuse it.
     forcing : default ``GeneralizedTeacherForcing(alpha=0.15)``.
     n_updates : optimiser steps. sequence_length : samples T of a window (each draws T + 1). batch_size : windows in an update.
     learning_rate : constant, or (start, end) decayed exponentially over the updates.
     validation : a recording that is held out; every ``validate_every`` updates (default a twentieth of all) each fit runs freely
         for its length, from eight of its samples, and the mean D_stsp against it goes into the history.
-    keep : ``last`` leaves the model of the last update in ``run.model``, ``best`` the one best on validation.
+    keep : ``last`` leaves the model of the last update in ``run.model``, ``best`` the one best on validation, ``mean`` the mean of the parameters
+        over the last updates (Polyak & Juditsky 1992; Izmailov et al. 2018, arXiv:1803.05407), at no cost. It wants a rate that ends high, such as
+        ``(3e-3, 1e-3)``, and forcing at every step: it halved D_stsp of shallow PLRNNs on Lorenz-63; AL-RNNs under sparse forcing collapse at such rates.
+    mean_over : share of the updates, in (0, 1], at whose end ``keep="mean"`` takes it, from 200 sets of parameters or as many as there are.
     checkpoint_every : keep the model of every so many updates, and of the first and the last, in ``run.checkpoints`` and, while training goes on,
         in the folder (``load_checkpoints``); they take O(n_updates / checkpoint_every) times the memory of the parameters. None by default.
     out : a new folder for config, checkpoints and results.
@@ -98,12 +107,18 @@ def fit(
     precision : of matrix products in ``triton``'s recurrence: ``ieee`` (float32), or on tensor cores ``tf32x3`` (close to it) or ``tf32`` (3 digits).
         It is kept like the backend; the others compute in full precision alone.
     gradient : ``bptt``, or accumulated forwards: ``rtrl``, the same to rounding, or an approximation of it: see ``dynrnn.training.gradients``.
-        Not on ``triton``.
+        On ``triton`` windows are drawn on the host as for ``cpu``, and the device computes the sequences and their gradients.
     n_threads : threads, at least 1; default all cores that there is work for. Results do not depend on it.
     ridge : for reservoirs: the penalty beside the sum of squares over all samples, 1e-6 by default; one per fit as an array; or a tuple of several, of which
         each fit takes the one whose free forecasts of 50 steps are best on ``validation``. All of them cost one factorisation.
     washout : for reservoirs: samples of each trial that drive the reservoir before anything is learned, 100 by default.
-        A reservoir takes no argument of descent: only validation, out, progress, standardise, ridge and washout.
+    solver : for reservoirs: ``ridge`` (default), one factorisation of sums over all samples; or ``rls``, recursive least squares, sample by sample in their
+        order, trial after trial, whose ``history.online_error`` is the mean squared error of each step just before it was learned. Without forgetting both
+        give the same readout to rounding. Of rls the inverse of the sums is kept as a square root (Potter's), which stays positive whatever is rounded;
+        O(n^2) a sample; ``ridge`` must be above 0, and one.
+    forgetting : for solver="rls": a sample's weight falls by this factor with each further one, so that about the last 1 / (1 - forgetting) count, for data
+        that change slowly; 1 by default, above 0, or one per fit. The penalty is renewed and not forgotten. ``loss`` is weighted the same.
+        A reservoir takes no argument of descent: only validation, out, progress, standardise, ridge, washout, solver and forgetting.
 
     ``learning_rate``, ``alpha``, ``noise``, ``gradient_clip`` and the regularisers' weights may each be one value per fit (an array).
 
@@ -128,8 +143,9 @@ def fit(
     if isinstance(model, Reservoir):
         if wrong := _given(arguments):
             raise ArgumentError(f"{', '.join(wrong)}: a reservoir is solved, not descended; it takes {', '.join(OF_SOLVING[2:])}. Leave the others out.")
-        return fit_reservoir(model, recording, validation, out, progress, standardise, 1e-6 if ridge is None else ridge, washout)
-    for name, value in (("ridge", ridge), ("washout", washout)):
+        penalty = 1e-6 if ridge is None else ridge
+        return fit_reservoir(model, recording, validation, out, progress, standardise, penalty, washout, "ridge" if solver is None else solver, forgetting)
+    for name, value in (("ridge", ridge), ("washout", washout), ("solver", solver), ("forgetting", forgetting)):
         if value is not None:
             raise ArgumentError(f"{name} is for reservoirs, whose readouts are solved; {type(model).__name__} is trained by descent (see regularisation).")
     forcing = GeneralizedTeacherForcing() if forcing is None else forcing
@@ -137,13 +153,15 @@ def fit(
         raise ArgumentError(f"forcing must be e.g. dr.GeneralizedTeacherForcing(alpha=0.15), got {forcing!r}.")
     regularisation = Regularisation() if regularisation is None else regularisation
     check_int("n_updates", n_updates, low=1)
+    if isinstance(mean_over, bool) or not isinstance(mean_over, (int, float)) or not 0.0 < mean_over <= 1.0:
+        raise ArgumentError(f"mean_over must be a share of the updates within (0, 1], got {mean_over!r}.")
     check_int("sequence_length", sequence_length, low=1)
     check_int("batch_size", batch_size, low=1)
     check_int("max_refused", max_refused, low=1)
     if checkpoint_every is not None:
         check_int("checkpoint_every", checkpoint_every, low=1)
-    if keep not in ("last", "best"):
-        raise ArgumentError(f"keep must be 'last' or 'best', got {keep!r}.")
+    if keep not in KEPT:
+        raise ArgumentError(f"keep must be one of {KEPT}, got {keep!r}.")
     if keep == "best" and validation is None:
         raise ArgumentError("keep='best' needs a validation recording to choose by; split one off with dr.split(recording).")
     chosen = backend or os.environ.get("DYNRNN_BACKEND") or "cpu"
@@ -175,26 +193,31 @@ def fit(
     if resume is True and random_state is None and out is not None:
         random_state = begun_with(out)
     random_state = check_random_state(random_state)
-    recording = as_recording(recording)
+    recording = uneven_or_even(recording)
     check_fits(model, recording)
+    if "elapsed" in recording and gradient != "bptt":
+        raise ArgumentError(f"gradient={gradient!r} takes even steps, and the recording has elapsed times: use gradient='bptt', or resample the recording.")
     check_for_training(recording, sequence_length, standardise=standardise)
-    if chosen == "triton":
+    if chosen == "triton" and gradient != BPTT:
+        check_device_influence(model)
+    elif chosen == "triton":
         check_device_updates(model, recording, sequence_length, batch_size)
     if validation is not None:
-        validation = as_recording(validation)
+        validation = uneven_or_even(validation)
         check_fits(model, validation)
     options = Options(
         forcing=forcing, n_updates=n_updates, sequence_length=sequence_length, batch_size=batch_size, learning_rate=(start, end),
         noise=per_fit("noise", noise, F, low=0.0), regularisation=regularisation, gradient_clip=per_fit("gradient_clip", gradient_clip, F, low=0.0),
         max_refused=max_refused, validate_every=max(1, n_updates // 20) if validate_every is None else validate_every, progress=progress,
         random_state=random_state, backend=chosen, precision=precision, gradient=gradient, n_threads=n_threads,
+        mean_over=mean_over if keep == "mean" else 0.0,
     )
     config: dict[str, Any] = {
         "model": model.family, "model_config": model.config(), "forcing": {"scheme": type(forcing).__name__, **plain(asdict(forcing))},
         "n_updates": n_updates, "sequence_length": sequence_length, "batch_size": batch_size, "learning_rate": plain([start, end]),
         "noise": plain(options.noise), "regularisation": plain(asdict(regularisation)), "gradient_clip": plain(options.gradient_clip),
-        "standardise": standardise, "keep": keep, "checkpoint_every": checkpoint_every, "backend": chosen, "precision": precision, "gradient": gradient,
-        "random_state": random_state, "recording": plain(dict(recording.attrs)),
+        "standardise": standardise, "keep": keep, "mean_over": mean_over, "checkpoint_every": checkpoint_every, "backend": chosen, "precision": precision,
+        "gradient": gradient, "random_state": random_state, "recording": plain(dict(recording.attrs)),
     }
     about = {"config": config, "data": data_fingerprint(recording), "validation": None if validation is None else data_fingerprint(validation)}
     about = json_value(about, "config")
@@ -206,8 +229,8 @@ def fit(
     hooks = Hooks(checkpoints, callback, options.validate_every, saver, start, about)
     trained = train(model, recording, validation, options, hooks)
     run = Run(
-        model=trained.best if keep == "best" and trained.best is not None else trained.last,
-        history=trained.history, status=trained.status, refused=trained.refused, last=trained.last, best=trained.best, config=config,
+        model={"last": trained.last, "best": trained.best, "mean": trained.mean}[keep] or trained.last,
+        history=trained.history, status=trained.status, refused=trained.refused, last=trained.last, best=trained.best, mean=trained.mean, config=config,
         checkpoints={} if checkpoints is None else checkpoints.models,
     )
     if run.model is not model:

@@ -19,7 +19,8 @@ sample. For Q numbers of a map of M units a step costs M^2 Q, where backpropagat
 | ``kronecker`` | S as vector times matrix, random (Mujika et al. 2018); additive maps with relu, tanh or identity | M^3 + M^2 H | in the mean |
 
 All are exact where alpha = 1 at every step, since nothing is carried on there. ``rtrl``, ``truncated``, ``diagonal``, ``e-prop`` and ``rflo`` are compiled
-for additive models (all of the PLRNN family, wave-RNN); everything else is a slow reference by automatic derivatives, of any model.
+for additive models (all of the PLRNN family, wave-RNN), and for a CUDA device (``backend="triton"``, which no card has run yet: it is tested in Triton's
+interpreter); everything else is a slow reference by automatic derivatives, of any model.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from dynrnn.models.base import Model
 from dynrnn_kernels.additive import AdditiveMap
 from dynrnn_kernels.errors import KernelError
 from dynrnn_kernels.influence import NAMES, Algorithm, algorithm_of
+from dynrnn_kernels.influence.algorithms import COMPILED
 from dynrnn_kernels.influence.rules import has_factors
 
 BPTT = "bptt"
@@ -42,10 +44,13 @@ def check_gradient(gradient: str, model: Model, backend: str = "cpu") -> Algorit
         algorithm = algorithm_of(gradient)
     except (KernelError, TypeError):
         raise unknown_name("gradient", gradient, [BPTT, *NAMES]) from None
-    if backend == "triton":
-        raise ArgumentError(f"gradient={gradient!r} has no kernel on a device; use backend='cpu', or gradient='bptt'.")
     map = model.map()
     additive = isinstance(map, AdditiveMap)
+    if backend == "triton" and not (additive and algorithm.compiled):
+        raise ArgumentError(
+            f"gradient={gradient!r} of {model.family} has no kernel on a device, which has {', '.join(COMPILED)} of additive models: "
+            "use backend='cpu', or gradient='bptt'."
+        )
     if algorithm.name == "rflo" and not additive:
         raise ArgumentError(f"rflo carries influence by a unit's leak, which {model.family} has not as a term of its own: take gradient='diagonal'.")
     if algorithm.name == "kronecker" and not has_factors(map):

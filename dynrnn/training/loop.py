@@ -25,12 +25,13 @@ from dynrnn.training.checkpoints import Checkpoints
 from dynrnn.training.draws import Sampler
 from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing
 from dynrnn.training.history import History
+from dynrnn.training.mean import Mean
 from dynrnn.training.parameters import FlatParameters, flat_parameters, read, trainable, write
 from dynrnn.training.pullback import map_of_flat
 from dynrnn.training.regularisation import Regularisation
 from dynrnn.training.state import TrainingState
 from dynrnn.training.status import Status
-from dynrnn.training.updates import DeviceUpdates, HostUpdates, Updates
+from dynrnn.training.updates import DeviceUpdates, HostUpdates, Updates, training_device
 from dynrnn.training.validation import Validator
 from dynrnn_kernels.additive.tile import ROWS
 from dynrnn_kernels.blas import one_blas_thread
@@ -61,6 +62,8 @@ class Options:
     precision: str
     n_threads: int | None
     gradient: str = "bptt"
+    mean_over: float = 0.0
+    """Share of the updates at whose end the mean of the parameters is taken; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Hooks:
 class Trained:
     last: Model
     best: Model | None
+    mean: Model | None
     history: xr.Dataset
     status: xr.DataArray
     refused: xr.DataArray
@@ -129,17 +133,24 @@ def build_state(model: Model) -> State:
     return State(theta, np.zeros_like(theta), np.zeros_like(theta), counts[0], np.ones(F, dtype=np.bool_), *counts[1:])
 
 
-def updates_by(options: Options, model: Model, flat: FlatParameters, problem: Problem, state: State, sampler: Sampler, done: int) -> Updates:
-    """Whole updates in compiled code where the map is filled by index, else, and for gradients accumulated forwards, through torch's autograd."""
+def updates_by(
+    options: Options, model: Model, flat: FlatParameters, problem: Problem, state: State, sampler: Sampler, done: int, elapsed: np.ndarray | None = None
+) -> Updates:
+    """Whole updates in compiled code where the map is filled by index, else, and for gradients accumulated forwards, through torch's autograd.
+
+    done : updates that were made before. elapsed : of each step, as the model counts time, (trial, time); of models that are trained through torch alone.
+    """
     T = options.sequence_length
-    sequence = partial(by_backpropagation, backend=options.backend)
+    sequence = partial(by_backpropagation, backend=options.backend, elapsed=elapsed)
     if options.gradient != "bptt":
-        sequence = partial(by_influence, algorithm=options.gradient, backend=options.backend)
+        device = training_device() if options.backend == "triton" else None
+        sequence = partial(by_influence, algorithm=options.gradient, backend=options.backend, device=device)
     by_torch = partial(run_updates_reference, sequence=sequence)
     if flat.layout is None:
         return HostUpdates(by_torch, map_of_flat(model), problem, state, sampler, T)
     if options.backend == "reference" or options.gradient != "bptt":
         template = cast(AdditiveModel, model).additive_map()                        # what has a layout is one
+        template = template.written_out() if options.backend == "triton" else template
         return HostUpdates(by_torch, filled(template, problem), problem, state, sampler, T)
     if options.backend == "triton":
         return DeviceUpdates(flat.layout, problem, state, sampler, T, options.precision, done)
@@ -159,10 +170,12 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
     if isinstance(options.forcing, AdaptiveTeacherForcing):
         adaptive = AdaptiveAlpha(flat, cast(AdditiveModel, model), options.forcing, problem, sampler, T, options.backend)
     validator = None if validation is None else Validator(model, validation)
+    mean = Mean(options.mean_over, options.n_updates, state.theta) if options.mean_over > 0 else None
     history = History(options.n_updates, F)
-    book = Book(state, history, validator, adaptive, hooks.about)
+    book = Book(state, history, validator, adaptive, mean, hooks.about)
     done = 0 if hooks.start is None else book.adopt(hooks.start)
-    updates = updates_by(options, model, flat, problem, state, sampler, done)
+    elapsed = model.own_times(recording.elapsed.values) if "elapsed" in recording else None
+    updates = updates_by(options, model, flat, problem, state, sampler, done, elapsed)
     start, end = options.learning_rate
     ratio = end / start
     stops = [hooks.every] if hooks.callback else []
@@ -182,6 +195,8 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
     ) as bar:
         while done < options.n_updates and state.active.any() and not stopped:
             n = min(block, options.n_updates - done, *(every - done % every for every in stops))
+            if mean is not None:
+                n = min(n, mean.ahead(done))
             numbers = np.arange(done, done + n)
             if adaptive is None:
                 alpha = options.forcing.strength(numbers, options.n_updates, F)
@@ -204,6 +219,9 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
             if hooks.checkpoints is not None and due(hooks.checkpoints.every):
                 updates.fetch()
                 hooks.checkpoints(done, model, state.theta)
+            if mean is not None and mean.takes(done):
+                updates.fetch()
+                mean(state.theta)
             if hooks.callback is not None and due(hooks.every):
                 updates.fetch()
                 stopped = bool(hooks.callback(Progress(done, options.n_updates, scores, partial(book.state, done))))
@@ -218,12 +236,16 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
     if validator is not None:
         best = copy.deepcopy(model)
         write(best, validator.theta)
+    averaged = None
+    if mean is not None:
+        averaged = copy.deepcopy(model)
+        write(averaged, mean.parameters(state.theta, state.active & (mean.count > 0)))
     lost = np.where(state.reason == BAD_STEP, Status.STOPPED_STEP.value, Status.STOPPED_GRADIENT.value)
     ended = Status.STOPPED_CALLBACK.value if stopped and done < options.n_updates else Status.FINISHED.value
     status = np.where(state.active, ended, lost).astype(object)
     coords = {"fit": fits}
     return Trained(
-        last=copy.deepcopy(model), best=best,
+        last=copy.deepcopy(model), best=best, mean=averaged,
         history=history.dataset(fits, {} if validator is None else validator.scores, done).assign_attrs(backend=options.backend, precision=options.precision),
         status=xr.DataArray(status, dims="fit", coords=coords, attrs={"long_name": "how the fit ended"}),
         refused=xr.DataArray(state.refused.copy(), dims="fit", coords=coords, attrs={"long_name": "steps refused as not finite"}),

@@ -19,10 +19,11 @@ from dynrnn.results.store import write_group
 class Run:
     """A finished fit.
 
-    model : the trained model (of the last update, or the best on validation where ``keep="best"``).
+    model : the trained model (of the last update, or the best on validation where ``keep="best"``, or the mean of the last ones where ``keep="mean"``).
     history : (fit, update): loss, alpha, learning_rate, gradient_norm, seconds, and validation where there was one.
     status, refused : (fit) how each fit ended; how many steps were refused.
     best : the model that was best on validation, None without validation. ``last`` : the model of the last update.
+    mean : the model of mean parameters where ``keep="mean"``, else None.
     checkpoints : models on the way, by number of updates, where ``checkpoint_every`` asked for them.
     config : what was asked for, as JSON-able values. path : the run's folder, None where nothing is stored.
     """
@@ -35,6 +36,7 @@ class Run:
     best: Model | None
     config: dict[str, Any]
     checkpoints: dict[int, Model] = field(default_factory=dict)
+    mean: Model | None = None
     path: Path | None = None
 
     def store(self, **groups: xr.Dataset) -> None:
@@ -58,6 +60,7 @@ def select_run(run: Run, fit: int) -> Run:
     return Run(
         select_model(run.model, fit), run.history.isel(pick), run.status.isel(pick), run.refused.isel(pick), select_model(run.last, fit),
         None if run.best is None else select_model(run.best, fit), run.config, {n: select_model(model, fit) for n, model in run.checkpoints.items()},
+        None if run.mean is None else select_model(run.mean, fit),
     )
 
 

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,7 +17,9 @@ from dynrnn.models.base import Model
 from dynrnn.streams import philox_key
 from dynrnn.training.draws import Sampler
 from dynrnn.training.parameters import flat_parameters
-from dynrnn_kernels.additive.layout import Layout
+from dynrnn_kernels.additive import AdditiveMap
+from dynrnn_kernels.additive.layout import Layout, layout_of
+from dynrnn_kernels.influence import sequence
 from dynrnn_kernels.update import AFFINE, IDENTITY, Draws, Problem, State
 
 MAX_BLOCK = 1024
@@ -92,6 +94,13 @@ def training_device() -> torch.device:
         "backend 'triton' trains on a CUDA device, and torch sees none (torch.cuda.is_available() is False); use backend='cpu', "
         "or set TRITON_INTERPRET=1 before Python starts to run tiny problems in Triton's interpreter."
     )
+
+
+def check_device_influence(model: Model) -> None:
+    """ArgumentError or KernelError, before any work, if the device cannot carry the influence of this model's numbers, in float32."""
+    training_device()
+    lay = layout_of(cast(AdditiveMap, model.map()).written_out())
+    sequence.device_influence().hidden_of_block(lay, torch.float32)
 
 
 def check_device_updates(model: Model, recording: xr.Dataset, sequence_length: int, batch_size: int) -> None:

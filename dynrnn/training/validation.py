@@ -17,7 +17,7 @@ class Validator:
     """D_stsp of free runs against the validation recording, per fit, and the parameters that were best.
 
     The mean over runs from ``VALIDATION_STARTS`` samples spread over the recording, each as long as it: a model that loses its attractor
-    does so sooner from one start than from another, and one run misses it. Models with inputs run once, along the recording's own.
+    does so sooner from one start than from another, and one run misses it. With inputs or elapsed times a model runs once, along the recording's own.
     """
 
     def __init__(self, model: Model, recording: xr.Dataset):
@@ -27,7 +27,7 @@ class Validator:
         self.n_steps = int(n_time.max())
         self.initial: xr.Dataset | np.ndarray = recording
         self.transient = 0
-        if "inputs" not in recording:
+        if "inputs" not in recording and "elapsed" not in recording:
             longest = self.true[int(np.argmax(n_time))]
             seen = longest[~np.isnan(longest).all(1)]
             self.initial = seen[np.linspace(0, len(seen) - 1, VALIDATION_STARTS + 1).astype(int)[:-1], None]

@@ -5,8 +5,7 @@
    One by one from Python beside it.
 3. The leaky tanh network z' = z + (tanh(W [x, z, 1]) - z) / tau that jax_rtrl has as well (github.com/FranzKnut/jax_rtrl; give the folder that holds the
    package with --peer, it is on no index), driven by three inputs, a step of plain descent at every sample, float64. Gradients are compared with torch's
-   backpropagation: theirs is off, since it sums the traces over a unit's row of weights in place of the state. Ours has columns for W1 and C as well, twice
-   as many.
+   backpropagation: theirs is off, since it sums the traces over a unit's row of weights in place of the state.
 4. Peak memory of a stream of a thousand and of a million samples, each in a fresh process.
 
     OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python kernels/benchmarks/influence.py [--peer FOLDER]
@@ -156,6 +155,7 @@ def peers(folder: Path | None, turns: int, sizes: tuple[int, ...] = (8, 32)) -> 
     from jax_rtrl.models.cells.ctrnn import OnlineCTRNNCell
 
     from dynrnn_kernels.additive.layout import layout_of, pack
+    from dynrnn_kernels.influence.columns import columns_for
     from dynrnn_kernels.influence.cpu_step import turned
     from dynrnn_kernels.influence.cpu_stream import Stream, StreamState, run_stream
 
@@ -171,20 +171,21 @@ def peers(folder: Path | None, turns: int, sizes: tuple[int, ...] = (8, 32)) -> 
         trained = np.zeros(lay.size)
         for start, n in ((lay.W2, M * M), (lay.D, M * N), (lay.h2, M)):
             trained[start : start + n] = 1
-        fixed = Stream(order, np.zeros(lay.size), 0, 0, -1, trained, np.zeros(M), np.array([np.inf]), np.ones(1), 0, 0, 1, True)
+        cols, places = columns_for(lay, trained > 0, trained == 0, flat[0])
+        fixed = Stream(order, np.zeros(lay.size), order[places], 0, 0, -1, trained, np.zeros(M), np.array([np.inf]), np.ones(1), 0, 0, 1, True)
         prediction, loss = np.empty((1, T, N)), np.empty((1, T))
 
-        def fresh(flat=flat, zeros=zeros, lay=lay, M=M) -> StreamState:
+        def fresh(flat=flat, zeros=zeros, lay=lay, M=M, size=cols.size) -> StreamState:
             state = StreamState(
-                flat.copy(), zeros(lay.size), zeros(lay.size), zeros(M), np.ones((1, M)), zeros(M, lay.size), zeros(lay.size), np.zeros((1, 6), np.int64)
+                flat.copy(), zeros(lay.size), zeros(lay.size), zeros(M), np.ones((1, M)), zeros(M, size), zeros(lay.size), np.zeros((1, 6), np.int64)
             )
             state.counts[0, 0] = 1                                              # started, at zero
             return state
 
-        def ours(rate: float = 1e-3, n: int = T, every: int = 1, fixed=fixed, fresh=fresh, lay=lay, prediction=prediction, loss=loss) -> StreamState:
+        def ours(rate: float = 1e-3, n: int = T, every: int = 1, fixed=fixed, fresh=fresh, lay=lay, cols=cols, prediction=prediction, loss=loss) -> StreamState:
             state = fresh()
             rates, nothing = np.full((1, n), rate), np.zeros(n, np.bool_)
-            run_stream(lay, fixed._replace(every=every), state, goal[:n], x[:n], 0 * rates, rates, nothing, prediction[:, :n], loss[:, :n])
+            run_stream(lay, cols, fixed._replace(every=every), state, goal[:n], x[:n], 0 * rates, rates, nothing, prediction[:, :n], loss[:, :n])
             return state
 
         cell = OnlineCTRNNCell(M, ode_type="murray", plasticity="rtrl")

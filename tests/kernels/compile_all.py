@@ -40,6 +40,8 @@ def compile_for(dtype: torch.dtype) -> None:
         dr.fit(model, recording, n_updates=2, sequence_length=20, progress=False)
         for reservoir in (dr.ESN(3, 20, random_state=0), dr.NextGenerationReservoir(3)):
             dr.generate(dr.fit(reservoir, recording, progress=False), 2)
+        dr.fit(dr.ESN(3, 20, random_state=0), recording, solver="rls", progress=False)
+        dr.RecursiveLeastSquares(1, 1).update(np.ones(1), np.ones(1))
     else:
         dr.ColumnarLearner(2, 1, random_state=0).step([0.0, 1.0], 0.0)
         dr.ElementwiseLSTMLearner(2, 2, 1, random_state=0).step([0.0, 1.0], [0.0])

@@ -9,6 +9,9 @@ import pytest
 import torch
 
 from dynrnn_kernels.additive import Config, library
+from dynrnn_kernels.ltc import Config as LTCConfig
+from dynrnn_kernels.ltc import layout as ltc_layout
+from dynrnn_kernels.ltc import library as ltc_library
 from dynrnn_kernels.recurrences import RECURRENCES, Recurrence
 from tests.kernels import ltc_maps, maps
 
@@ -58,9 +61,26 @@ def configure_additive(name: str, map: Any) -> Config:
     return config._replace(kernel="tile" if config.rows > 1 else "lane", hidden=kernels.padded(kernels.positions(layout_of(map.written_out())), least))
 
 
+def interpret_ltc(monkeypatch: pytest.MonkeyPatch) -> Any:
+    pytest.importorskip("triton")
+    from tests.kernels import test_ltc_triton
+
+    monkeypatch.setattr(ltc_library, "device_kernels", lambda: test_ltc_triton.kernels)
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    test_ltc_triton.interpret_triton_itself(monkeypatch)
+    return test_ltc_triton.kernels
+
+
+def configure_ltc(name: str, map: Any) -> LTCConfig:
+    """All synapses at once, or those from two units."""
+    from tests.kernels.test_ltc_triton import kernels
+
+    return LTCConfig("lane", kernels.padded(ltc_layout.layout_of(map).P), 1) if name == "lane" else LTCConfig("stream", 2, 1)
+
+
 ROWS = {
     "additive": Row(RECURRENCES["additive"], maps.ALL_KINDS, ("clipped", "dense"), maps.problem, interpret_additive, tuple(CONFIGS), configure_additive),
-    "ltc": Row(RECURRENCES["ltc"], [("one",), ("three",), ("six",)], ("three",), ltc_maps.ltc_problem),
+    "ltc": Row(RECURRENCES["ltc"], [("one",), ("three",), ("six",)], ("three",), ltc_maps.ltc_problem, interpret_ltc, ("lane", "stream"), configure_ltc),
 }
 KINDS = [pytest.param(row, kind, id="-".join((name, *kind))) for name, row in ROWS.items() for kind in row.kinds]
 

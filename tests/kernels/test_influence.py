@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from dynrnn_kernels.additive import Permutation
+from dynrnn_kernels.additive.layout import layout_of
 from dynrnn_kernels.additive.map import PHI_KINDS, W2_KINDS, AdditiveMap
 from dynrnn_kernels.errors import KernelError
 from dynrnn_kernels.influence import algorithm_of, forward_sequence
+from dynrnn_kernels.influence.columns import columns_of
 from dynrnn_kernels.recurrences import forced_sequence
 from tests.kernels.maps import random_map
 
@@ -73,6 +75,38 @@ def test_structured_matrices_get_their_own_gradient():
     map = AdditiveMap(a=None, W1=ring, h1=map.h1, W2=map.W2, h2=map.h2, phi="tanh")
     given = map, z0, target, weight, None, gout
     assert apart(gradients(by("rtrl", "cpu"), *given), gradients(backpropagation, *given)) < 1e-10
+
+
+def leaky(M: int, K: int, **like) -> AdditiveMap:
+    """z' = (1 - a) z + a tanh(W2 z + D u + h2)."""
+    rand = lambda *shape: torch.randn(2, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(M)) / M**0.5  # noqa: E731
+    rate = 0.1 + 0.5 * torch.rand(2, M, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    return AdditiveMap(a=1 - rate, W1=torch.diag_embed(rate), h1=0 * rate, W2=rand(M, M), h2=rand(M), D=rand(M, K), phi="tanh")
+
+
+@pytest.mark.parametrize("M", [3, 9])
+def test_units_with_one_hidden_unit_each(M):
+    """A diagonal W1, where a hidden unit has one row in a step's terms: all gradients, those of the zeros of W1 too."""
+    _, z0, target, weight, u, gout = case(11, "tanh", "dense", M, M, 2, 40)
+    given = leaky(M, 2), z0, target, weight, u, gout
+    assert apart(gradients(by("rtrl", "cpu"), *given), gradients(backpropagation, *given)) < 1e-10
+
+
+@pytest.mark.parametrize("map", [leaky(4, 2), case(12, "clipped_basis", "dense", 4, 6, 2, 1)[0]], ids=["leaky", "bases"])
+def test_what_wants_no_gradient_has_no_column(map):
+    """Tensors by turns with and without one: the same derivatives of those that have it, none of the others."""
+    _, z0, target, weight, u, gout = case(12, "tanh", "dense", 4, 4, 2, 20)
+    names = list(map.tensors())
+    for wanted in (names[::2], names[1::2], ["h2" if map.h2 is not None else "slope"]):
+        found = []
+        for run in (by("rtrl", "cpu"), backpropagation):
+            tensors = {name: x.clone().requires_grad_(name in wanted) for name, x in map.tensors().items()}
+            z = run(map.with_tensors(tensors), z0, target, weight, u)
+            found.append(torch.cat([g.flatten() for g in torch.autograd.grad((gout * z).sum(), [tensors[name] for name in wanted])]))
+        assert apart(*found) < 1e-10
+    lay = layout_of(map)
+    assert columns_of(lay, ["h1"])[0].size == 4
+    assert columns_of(lay)[0].size == lay.size
 
 
 @pytest.mark.parametrize("algorithm", ["diagonal", "e-prop", "rflo", "truncated-4"])

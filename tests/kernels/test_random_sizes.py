@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.kernels.recurrences import ROWS, relative, value_and_gradients
 
-LAUNCHED = [pytest.param(row, name, id=f"{key}-{name}") for key, row in ROWS.items() for name in row.configurations]
+LAUNCHED = [pytest.param(row, name, id=f"{key}-{name}") for key, row in ROWS.items() for name in row.configurations if key != "ltc"]
+OF_LTC = [pytest.param(ROWS["ltc"], name, id=f"ltc-{name}", marks=pytest.mark.slow) for name in ROWS["ltc"].configurations]      # seconds an unfold
 
 
 def cases(F: int, B: int, T: int, M: int, H: int):
@@ -67,10 +68,11 @@ def test_cpu(row, case):
 
 def check_launched(monkeypatch, row, name, data):
     row.interpret(monkeypatch)
-    check(row, data.draw(TILED if row.configure(name, row.draw(0, *row.usual, 0, False)[0]).rows > 1 else SMALL), "triton", BOTH, name)
+    rows = getattr(row.configure(name, row.draw(0, *row.usual, 0, False)[0]), "rows", 1)
+    check(row, data.draw(TILED if rows > 1 else SMALL), "triton", BOTH, name)
 
 
-@pytest.mark.parametrize(("row", "name"), LAUNCHED)
+@pytest.mark.parametrize(("row", "name"), LAUNCHED + OF_LTC)
 @settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_triton(monkeypatch, row, name, data):

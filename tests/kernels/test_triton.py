@@ -234,12 +234,12 @@ def test_the_rule_refuses_what_does_not_fit():
         kernels.choose(lay(3, 5), 16, 1, torch.float32, "bf16")
 
 
-def compile_for_a_card(which, tmp_path):
+def compile_for_a_card(which, tmp_path, script="triton_aot.py"):
     """What ptxas made of the kernels, one dictionary each."""
     root = Path(__file__).parents[2]
     paths = os.pathsep.join([str(root), str(root / "kernels")])
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"} | {"TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": paths}
-    done = subprocess.run([sys.executable, str(Path(__file__).with_name("triton_aot.py")), which], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run([sys.executable, str(Path(__file__).with_name(script)), which], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -1,6 +1,6 @@
 """Compiles what choose() picks for compute capability 9.0, on a machine without a GPU, and prints what ptxas made of it, a JSON object a kernel.
 
-    python tests/kernels/triton_aot.py few|all|spilling|tangents|"all tangents"
+    python tests/kernels/triton_aot.py few|all|spilling|tangents|"all tangents"|influence|"all influence"
 
 The launching code runs as it is, on CPU tensors; only the last step, Triton's own launch, stops after compiling. In a process of its own: the
 kernels must not have been imported for the interpreter.
@@ -26,6 +26,7 @@ from dynrnn_kernels.additive import AdditiveMap, triton_tangent
 from dynrnn_kernels.additive import triton as kernels
 from dynrnn_kernels.additive.config import PRECISIONS
 from dynrnn_kernels.additive.layout import layout_of, pack
+from dynrnn_kernels.influence import triton as influence
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 SIZES = [(3, 50), (20, 100), (30, 500), (64, 1000)]
@@ -108,6 +109,17 @@ def report_tangents(map: AdditiveMap, S: int, k: int, n_steps: int) -> None:
     compiled.clear()
 
 
+def report_influence(map: AdditiveMap, B: int, T: int) -> None:
+    """Compile the two kernels that would carry the influence of B sequences of T steps."""
+    lay, flat = layout_of(map), pack(map)
+    z0, x, u = flat.new_zeros(1, B, lay.M), flat.new_zeros(1, B, T, lay.M), flat.new_zeros(1, B, T, lay.K)
+    influence.gradients(lay, flat, z0, x, x, x, u, x, 0, 0)
+    case = f"M={lay.M} H={lay.H} phi={map.phi} w2={map.w2} K={lay.K} A={map.A is not None} {flat.dtype}"
+    for name, kernel in compiled:
+        print(json.dumps({"case": case, "kernel": name, "B": B, "T": T, "hash": kernel.hash, **resources(kernel)}), flush=True)
+    compiled.clear()
+
+
 def main(which: str) -> None:
     driver.set_active(Device())
     JITFunction.run = compile_only(JITFunction.run)
@@ -129,6 +141,20 @@ def main(which: str) -> None:
         for M, w2, dtype in product((3, 20, 64), ("identity", "selection", "centring"), (torch.float32, torch.float64)):
             report_tangents(zero_map(M, max(1, M // 10) if w2 == "selection" else M, "relu", w2, 2, True, dtype), 16, M, 10)
         report_tangents(zero_map(128, 500, "relu", "dense", 0, True, torch.float32), 16, 64, 10)
+        return
+    if which == "influence":
+        for B, T in ((1, 1), (16, 65)):
+            report_influence(zero_map(3, 50, "clipped", "dense", 0, False, torch.float32), B, T)
+        report_influence(zero_map(20, 100, "clipped", "dense", 0, False, torch.float32), 16, 65)
+        report_influence(zero_map(20, 2, "relu", "selection", 0, True, torch.float32), 16, 65)
+        return
+    if which == "all influence":
+        for (M, H), phi, dtype in product([(3, 50), (20, 100), (30, 500), (64, 1000)], ("clipped", "tanh", "clipped_basis"), (torch.float32, torch.float64)):
+            for K, dense_A in ((0, False), (3, True)):
+                report_influence(zero_map(M, H, phi, "dense", K, dense_A, dtype), 16, 65)
+        for M, w2, dtype in product((3, 20, 64), ("identity", "selection", "centring"), (torch.float32, torch.float64)):
+            report_influence(zero_map(M, max(1, M // 10) if w2 == "selection" else M, "relu", w2, 2, True, dtype), 16, 65)
+        report_influence(zero_map(128, 500, "relu", "dense", 0, True, torch.float32), 16, 65)
         return
     if which == "few":
         for M, H, phi, B, dtype in FEW:

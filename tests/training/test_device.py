@@ -16,7 +16,8 @@ from dynrnn.training.parameters import read
 from dynrnn.training.validation import Validator
 from dynrnn_kernels.additive import library
 from dynrnn_kernels.errors import KernelError
-from tests.kernels.interpreter import DEVICE, interpret_triton_itself, interpreted
+from dynrnn_kernels.influence import sequence
+from tests.kernels.interpreter import DEVICE, INFLUENCE, RECURRENCE, interpret_triton_itself, interpreted
 from tests.models.families import DESCENDED
 from tests.training.test_update import recording
 
@@ -29,6 +30,23 @@ def _interpret(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setattr(updates, "device_kernels", lambda: kernels)
     interpret_triton_itself(monkeypatch)
+
+
+@pytest.mark.parametrize("family", ["shallow", "wave"])
+def test_a_fit_by_influence_on_a_device_is_that_on_the_cpu(family, monkeypatch):
+    """The host draws the windows of both; missing samples and inputs; a map that parameters fill by index, and one that has structures."""
+    monkeypatch.setattr(library, "device_kernels", lambda: interpreted(RECURRENCE))
+    influence = interpreted(INFLUENCE)
+    monkeypatch.setattr(sequence, "device_influence", lambda: influence)
+    make = {"shallow": lambda: dr.ShallowPLRNN(3, 3, 2, input_dim=2, random_state=0), "wave": lambda: dr.WaveRNN(3, 4, 1, input_dim=2, random_state=0)}[family]
+    trained = []
+    for backend in ("triton", "cpu"):
+        trained.append(dr.fit(make(), recording(missing=True, inputs=True), gradient="rtrl", backend=backend, **(SETTINGS | {"n_updates": 2})))
+    mine, truth = trained
+    assert mine.history.attrs["backend"] == "triton"
+    np.testing.assert_allclose(mine.history.loss, truth.history.loss, rtol=1e-5)  # float32
+    for (name, a), b in zip(mine.model.named_parameters(), truth.model.parameters()):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6, msg=name)
 
 
 def model(**options):

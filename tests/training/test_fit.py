@@ -66,6 +66,8 @@ def test_a_bad_recording_is_refused_before_any_work(x, words, tmp_path):
         ({"learning_rate": -1.0}, "learning_rate"),
         ({"noise": np.array([0.1, 0.2, 0.3])}, "noise"),
         ({"keep": "best"}, "validation"),
+        ({"keep": "mean", "mean_over": 0.0}, "mean_over must be a share"),
+        ({"keep": "mean", "mean_over": np.nan}, "mean_over must be a share"),
         ({"forcing": dr.GeneralizedTeacherForcing(0.1, n_forced=3)}, "n_forced"),
         ({"random_state": -3}, "random_state"),
         ({"backend": "triton"}, "backend"),
@@ -128,6 +130,23 @@ def test_the_best_on_validation_is_the_minimum_of_its_history():
     np.testing.assert_array_equal(again.scores[0], scores.min("update").values)
     for name, value in run.best.state_dict().items():
         assert torch.equal(value, m.state_dict()[name])
+
+
+@pytest.mark.parametrize(("n_updates", "share", "taken"), [(30, 0.3, range(22, 31)), (450, 1.0, range(2, 451, 2)), (7, 0.01, [7])])
+def test_the_mean_is_that_of_the_checkpoints(n_updates, share, taken, tmp_path):
+    """Of every update of the share up to 200, of every second where there are more: in float64, rounded once."""
+    options = SETTINGS | {"n_updates": n_updates, "learning_rate": 1e-2}
+    m = model(n_fits=2)
+    run = dr.fit(m, wave(), keep="mean", mean_over=share, checkpoint_every=1, out=tmp_path / "run", **options)
+    want = np.mean([read(run.checkpoints[u], np.float64) for u in taken], 0).astype(np.float32)
+    np.testing.assert_array_equal(read(run.mean), want)
+    assert run.model is m
+    np.testing.assert_array_equal(read(m), want)
+    np.testing.assert_array_equal(read(run.last), read(run.checkpoints[n_updates]))
+    np.testing.assert_array_equal(read(dr.load(tmp_path / "run" / "checkpoints" / "mean")), want)
+    np.testing.assert_array_equal(read(dr.fit(model(n_fits=2), wave(), **options).model), read(run.last))      # looking changes nothing
+    alone = dr.fit(dr.select(model(n_fits=2), fit=1), wave(), keep="mean", mean_over=share, **options)
+    np.testing.assert_array_equal(read(alone.mean), read(dr.select(run, fit=1).mean))
 
 
 def test_training_learns_a_rotation():

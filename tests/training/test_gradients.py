@@ -75,6 +75,7 @@ def test_what_is_refused(make, gradient, error, said):
         dr.fit(make(), lorenz(), gradient=gradient, n_updates=1)
 
 
-def test_triton_has_no_influence():
+@pytest.mark.parametrize(("make", "gradient"), [(lambda: dr.LTC(3, 5), "rtrl"), (lambda: dr.ALRNN(3, 5, 2), "uoro")])
+def test_what_a_device_has_no_influence_for(make, gradient):
     with pytest.raises(ArgumentError, match="no kernel on a device"):
-        dr.fit(dr.ALRNN(3, 5, 2), lorenz(), gradient="rtrl", backend="triton", n_updates=1)
+        dr.fit(make(), lorenz(), gradient=gradient, backend="triton", n_updates=1)

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from dynrnn.analysis.symbols.orbits import as_states
-from dynrnn.data import as_recording
+from dynrnn.data import as_recording, refuse_uneven
 from dynrnn.errors import ArgumentError
 
 FEWEST = 500             # points
@@ -18,6 +18,7 @@ DISTINCT = 0.99          # share of distinct points below which values count as 
 
 def as_orbits(data: Any, variable: str) -> tuple[np.ndarray, xr.DataArray, float]:
     """(values [fit, trial, time, feature] float64, the DataArray that they are from, dt). Recordings, orbits of ``generate``, arrays."""
+    refuse_uneven(data)
     if not isinstance(data, (xr.Dataset, xr.DataArray, np.ndarray)):
         data = as_recording(data)
     states, _, dt = as_states(data, variable)

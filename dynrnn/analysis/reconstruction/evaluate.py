@@ -64,21 +64,22 @@ def evaluate(
     enter no score. Trials are pooled for D_stsp and averaged for D_H. Channels are standardised by the test recording's moments.
     The free run starts from each trial's first sample; a reservoir's from its 1,000th, driven by those before, since it has no state at a single sample.
     Forecasts start from at most 1,000 samples spread evenly (100 for the valid prediction time). With ``inputs`` in the test recording
-    the model is driven by them: the run has no transient then, and forecasts see the inputs to come.
+    the model is driven by them: the run has no transient then, and forecasts see the inputs to come. So it is with ``elapsed`` times (``dr.LTC``): each step
+    takes the test recording's, scores are over samples, and valid times so many of its ``dt``.
 
     Cost: one free run of ``(1 + transient_fraction)`` test lengths, then O(time log time) for binned and O(10**7 * channel) for mixture
     scores for each fit, floor pair and null draw. Errors: UnknownNameError (preset), RecordingError (constant or empty channel, trials
     shorter than the horizon), ArgumentError (channels that differ).
     """
-    from dynrnn.data import as_recording
+    from dynrnn.data import uneven_or_even
 
     rule, random_state = get_preset(preset), check_random_state(random_state)
-    test = as_recording(test_recording)
+    test = uneven_or_even(test_recording)
     trials, channels = _trials(test), _channel_names(test)
     others = [_all_trials(source, name, channels) for source, name in ((reference, "reference"), (training, "training"))]
     longest = max(len(x) for x in trials)
     driven = "inputs" in test
-    transient = 0 if driven else round(rule.transient_fraction * longest)
+    transient = 0 if driven or "elapsed" in test else round(rule.transient_fraction * longest)
     if generated is None:
         generated = _free_run(model, test, longest, transient)
         stated = {"transient": transient}
@@ -161,14 +162,14 @@ def _channel_names(recording: xr.Dataset) -> list[Any]:
 
 
 def _all_trials(source: Any, argument: str, channels: list[Any]) -> Trials | None:
-    from dynrnn.data import as_recording
+    from dynrnn.data import uneven_or_even
 
     if source is None:
         return None
     several = source if isinstance(source, Sequence) and len(source) and all(isinstance(one, xr.Dataset) for one in source) else [source]
     trials: Trials = []
     for one in several:
-        recording = as_recording(one)
+        recording = uneven_or_even(one)
         if (found := _channel_names(recording)) != channels:
             raise ArgumentError(
                 f"{argument} has the channels {_short(found)}, the test recording {_short(channels)}; select and order them alike."

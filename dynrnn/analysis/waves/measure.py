@@ -12,7 +12,7 @@ from dynrnn.analysis.piecewise.canonical import ANALYSED
 from dynrnn.analysis.symbols.orbits import as_states
 from dynrnn.analysis.waves.onset import given_order, onset_order, scattered
 from dynrnn.analysis.waves.power import line_power, plane_power, windows
-from dynrnn.data import as_recording
+from dynrnn.data import as_recording, refuse_uneven
 from dynrnn.errors import ArgumentError, RecordingError, check_int
 from dynrnn.streams import check_random_state, stream
 
@@ -84,6 +84,7 @@ def wave_velocity(
     if n_surrogates in (1, 2):
         raise ArgumentError(f"n_surrogates must be 0 or at least 3, or none can be compared with the mean of others; got {n_surrogates}.")
     random_state = check_random_state(random_state)
+    refuse_uneven(data)
     if not isinstance(data, (xr.Dataset, xr.DataArray, np.ndarray)):
         data = as_recording(data)
     states, _, dt = as_states(data, variable)

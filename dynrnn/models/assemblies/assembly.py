@@ -46,8 +46,8 @@ class Assembly(AdditiveModel):
         fixed, as is its diagonal metric. ``symmetric``: eigenvalues of g W between ``lowest`` and ``bound``. ``svd``: W = P^(-1/2) U S V' P^(1/2) with
         g S < ``bound`` and diagonal P within [1/100, 100]. The last two are trained.
     W : arrays (n, n), one an area, in place of drawn blocks; fixed, the same in all fits, refused where no metric is found that proves them.
-    topology : areas that are coupled: ``all``, ``hierarchical`` (each with the next), ``hub`` (all with the last, a global workspace), a networkx graph,
-        or pairs of areas.
+    topology : areas that are coupled: ``all``, ``hierarchical`` (each with the next), ``hub`` (all with the last, a global workspace), a networkx graph
+        with a node for each area, directed or not, or pairs of areas. Every coupling goes both ways.
     integrator : ``implicit-explicit``, whose certificate does not depend on the coupling, or ``euler``, which needs
         dt < 2 / (1 + |L|^2) at least: there L is scaled by a factor (1 + |L|^2 / limit^2)^(-1/2) so that half of the areas' contraction stays.
     dt : step (0.1). activation : ``relu``, ``tanh``. gain : g (1). observation : ``affine`` by default, with a bias.
@@ -90,8 +90,10 @@ class Assembly(AdditiveModel):
         integrator: str = "implicit-explicit", activation: str = "relu", gain: float = 1.0, bound: float = 0.95, lowest: float = -3.0,
         density: float = 1 / 30, weight_range: float = 1.0, W: Any = None, observation: str = "affine", decoder_bias: bool | None = None, **options: Any,
     ):
-        if not len(areas):
-            raise ArgumentError(f"areas must be the units of each area, for example (32, 32, 32), got {areas!r}.")
+        if "latent_dim" in options:
+            raise ArgumentError("an assembly has as many latent units as its areas together: give areas=(units of each, ...) in place of latent_dim.")
+        if not isinstance(areas, Sequence) or isinstance(areas, str) or not len(areas):
+            raise ArgumentError(f"areas must be the units of each area, for example (32, 32, 32), or (32,) * 16 for sixteen, got {areas!r}.")
         sizes = tuple(check_int(f"areas[{k}]", n, low=1) for k, n in enumerate(areas))
         bias = observation == "affine" if decoder_bias is None else decoder_bias
         super().__init__(observed_dim, sum(sizes), observation=observation, decoder_bias=bias, **options)

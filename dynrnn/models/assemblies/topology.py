@@ -17,7 +17,8 @@ Edges = tuple[tuple[int, int], ...]
 def edges_of(topology: Any, n_areas: int) -> Edges:
     """Pairs (i, j), i > j, of coupled areas: ``all``; ``hierarchical``, each with the next; ``hub``, all with the last; a networkx graph; or pairs.
 
-    Every coupling goes both ways, so that the direction of an edge is nothing. The nodes of a graph are the areas 0, 1, ... or, in its order, stand for them.
+    Every coupling goes both ways, so that the direction of an edge is nothing. The nodes of a graph are the areas 0, 1, ... or, in its order, stand for them:
+    one for each area.
     """
     if isinstance(topology, str):
         if topology not in TOPOLOGIES:
@@ -26,22 +27,23 @@ def edges_of(topology: Any, n_areas: int) -> Edges:
         made = graphs[topology](n_areas)
         pairs: Iterable[Any] = made.edges if isinstance(made, nx.Graph) else made
     elif isinstance(topology, nx.Graph):
-        names = list(topology.nodes)
-        if len(names) > n_areas or (set(names) - set(range(n_areas)) and len(names) != n_areas):
-            raise ArgumentError(f"topology has {len(names)} nodes, the assembly {n_areas} areas. Name the nodes 0 to {n_areas - 1}, or have one for each area.")
-        number = {name: name if set(names) <= set(range(n_areas)) else k for k, name in enumerate(names)}
+        names, areas = list(topology.nodes), set(range(n_areas))
+        if len(names) != n_areas:
+            missing = f" The areas {sorted(areas - set(names))} are no nodes: graph.add_nodes_from(range({n_areas}))." if set(names) < areas else ""
+            raise ArgumentError(f"topology has {len(names)} nodes, the assembly {n_areas} areas: a graph has a node for each.{missing}")
+        number = {name: name if set(names) == areas else k for k, name in enumerate(names)}
         pairs = [(number[a], number[b]) for a, b in topology.edges()]
     else:
-        pairs = topology
+        pairs = topology if isinstance(topology, Iterable) else [topology]
     out = set()
     for pair in pairs:
-        ends = tuple(pair) if isinstance(pair, Sequence) else ()
-        if len(ends) != 2 or not all(isinstance(k, int) and 0 <= k < n_areas for k in ends) or ends[0] == ends[1]:
+        ends = tuple(pair) if isinstance(pair, (Sequence, np.ndarray)) else ()
+        if len(ends) != 2 or not all(isinstance(k, (int, np.integer)) and 0 <= k < n_areas for k in ends) or ends[0] == ends[1]:
             raise ArgumentError(
                 f"topology must be one of {', '.join(TOPOLOGIES)}, a networkx graph, or pairs of different areas from 0 to {n_areas - 1}; "
                 f"{pair!r} is no such pair."
             )
-        out.add((max(ends), min(ends)))
+        out.add((int(max(ends)), int(min(ends))))
     return tuple(sorted(out))
 
 

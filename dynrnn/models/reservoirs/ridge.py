@@ -1,4 +1,4 @@
-"""Ridge regression with a free offset over data that come in pieces, many penalties at once, and recursive least squares.
+"""Ridge regression with a free offset over data that come in pieces, many penalties at once.
 
     minimise  sum over rows |y - x W - b|^2 + ridge |W|^2
 
@@ -24,61 +24,74 @@ EPS = float(np.finfo(np.float64).eps)
 
 
 class Solution(NamedTuple):
-    """W [ridge, n, m], b [ridge, m], and the mean squared residual [ridge] over rows and outputs."""
+    """W [ridge, n, m], b [ridge, m], and the mean squared residual [ridge] over rows and outputs; ``online`` is that of each row just before it was learned,
+    where it was learned by recursion."""
 
     W: np.ndarray
     b: np.ndarray
     residual: np.ndarray
+    online: float = float("nan")
 
 
 @dataclass
 class SumsOfProducts:
-    """Centred sums, taken about the first piece's mean so that a large offset costs no digits."""
+    """Sums of products of rows (Y, X), taken about the first piece's mean so that a large offset costs no digits."""
 
     n: int
     m: int
     count: int = 0
     about: np.ndarray | None = None
-    XX: np.ndarray = field(init=False)
-    XY: np.ndarray = field(init=False)
-    squares: float = 0.0
+    products: np.ndarray = field(init=False)
     sums: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        self.XX, self.XY = np.zeros((self.n, self.n), order="F"), np.zeros((self.n, self.m))
-        self.sums = np.zeros(self.n + self.m)
+        size = self.m + self.n
+        self.products, self.sums = np.zeros((size, size), order="F"), np.zeros(size)
 
     def add(self, X: Float[np.ndarray, "row n"], Y: Float[np.ndarray, "row m"]) -> None:
-        if not len(X):
+        self.add_rows(np.concatenate([Y, X], 1))
+
+    def add_rows(self, rows: np.ndarray) -> None:
+        """(Y, X) side by side, which are overwritten: all sums are then one product, and nothing is copied."""
+        if not len(rows):
             return
         if self.about is None:
-            self.about = np.concatenate([X.mean(0), Y.mean(0)])
-        X, Y = X - self.about[: self.n], Y - self.about[self.n :]
-        self.XX = dsyrk(1.0, X.T, beta=1.0, c=self.XX, overwrite_c=1)     # the upper triangle alone: half the operations
-        self.XY += X.T @ Y
-        self.squares += float(np.vdot(Y, Y))
-        self.sums += np.concatenate([X.sum(0), Y.sum(0)])
-        self.count += len(X)
+            self.about = rows.mean(0)
+        rows -= self.about
+        self.products = dsyrk(1.0, rows.T, beta=1.0, c=self.products, overwrite_c=1)     # the upper triangle alone: half the operations
+        self.sums += rows.sum(0)
+        self.count += len(rows)
 
     def solve(self, ridges: Float[np.ndarray, " ridge"]) -> Solution:
+        """Of X to Y."""
+        m = self.m
+        return self._solve(slice(m, None), slice(0, m), ridges)
+
+    def solve_back(self, ridges: Float[np.ndarray, " ridge"]) -> Solution:
+        """Of Y to X."""
+        m = self.m
+        return self._solve(slice(0, m), slice(m, None), ridges)
+
+    def _solve(self, of: slice, to: slice, ridges: np.ndarray) -> Solution:
         assert self.about is not None
         mean = self.sums / self.count
-        x, y = mean[: self.n], mean[self.n :]
-        XX = np.triu(self.XX) + np.triu(self.XX, 1).T - self.count * np.outer(x, x)
-        XY = self.XY - self.count * np.outer(x, y)
+        centred = np.triu(self.products)
+        centred = centred + np.triu(centred, 1).T - self.count * np.outer(mean, mean)
+        XX, XY, n, m = centred[of, of], centred[of, to], len(mean[of]), len(mean[to])
         least = float(np.min(ridges))
         if len(ridges) == 1 and least > 0:
             try:
-                W = scipy.linalg.cho_solve(scipy.linalg.cho_factor(XX + least * np.eye(self.n)), XY)[None]
+                W = scipy.linalg.cho_solve(scipy.linalg.cho_factor(XX + least * np.eye(n)), XY)[None]
             except np.linalg.LinAlgError:
                 raise _singular(least, EPS * float(np.trace(XX))) from None
         else:
             values, vectors = np.linalg.eigh(XX)
-            if values[0] + least <= self.n * EPS * values[-1]:
-                raise _singular(least, self.n * EPS * float(values[-1]))
+            if values[0] + least <= n * EPS * values[-1]:
+                raise _singular(least, n * EPS * float(values[-1]))
             W = vectors @ ((vectors.T @ XY)[None] / (values[:, None] + ridges[:, None, None]))
-        left = self.squares - self.count * y @ y - (W * XY).sum((1, 2)) - ridges * (W**2).sum((1, 2))
-        return Solution(W, self.about[self.n :] + y - (self.about[: self.n] + x) @ W, np.maximum(left, 0) / (self.count * self.m))
+        left = np.trace(centred[to, to]) - (W * XY).sum((1, 2)) - ridges * (W**2).sum((1, 2))
+        middle = self.about + mean
+        return Solution(W, middle[to] - middle[of] @ W, np.maximum(left, 0) / (self.count * m))
 
 
 @dataclass
@@ -123,40 +136,3 @@ def _singular(ridge: float, least: float) -> ArgumentError:
 def exact_enough(ridges: Float[np.ndarray, " ridge"], mean_square: float, n_rows: int) -> bool:
     """Whether sums of products will do for penalties of this size: states whose squares have the sum ``mean_square`` in the mean."""
     return float(np.min(ridges)) >= ENOUGH * EPS * mean_square * n_rows
-
-
-class RecursiveLeastSquares:
-    """Readout that learns sample by sample (Haykin 2014, Adaptive Filter Theory, 10), for data that come in a stream.
-
-    W [n, m] minimises the sum of ``forgetting``^(age) |y - x W|^2 + ridge |W|^2 (the penalty is forgotten, too); with forgetting = 1 it is ridge regression's
-    to rounding. Append a 1 to x for an offset. P is kept symmetric; O(n^2) a sample and output.
-
-    Learning while a reservoir runs on its own output is FORCE (Sussillo and Abbott 2009, Neuron 63, 544): x are its units, and ``update`` follows each step.
-
-    n, m : entries of x and y. ridge : alpha, above 0; P starts as I / alpha. forgetting : in (0, 1]; below 1 the last 1 / (1 - forgetting) samples count.
-    ArgumentError for a sample of another size, or one that is not finite, which would spoil W and P for good.
-
-    >>> rls, rng = RecursiveLeastSquares(2, 1, ridge=1e-9), np.random.default_rng(0)
-    >>> for x in rng.standard_normal((20, 2)):
-    ...     _ = rls.update(x, x @ [[2.0], [-1.0]])
-    >>> rls.W.round(6).tolist()
-    [[2.0], [-1.0]]
-    """
-
-    def __init__(self, n: int, m: int, ridge: float = 1e-6, forgetting: float = 1.0):
-        if not (np.isfinite(ridge) and ridge > 0 and 0 < forgetting <= 1):
-            raise ArgumentError(f"ridge must be above 0 and forgetting in (0, 1], got {ridge!r} and {forgetting!r}.")
-        self.W, self.P, self.forgetting = np.zeros((n, m)), np.eye(n) / ridge, float(forgetting)
-
-    def update(self, x: Float[np.ndarray, " n"], y: Float[np.ndarray, " m"]) -> np.ndarray:
-        """Learn one sample; returns the error that was made before it was learned, y - x W."""
-        x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-        if (*x.shape, *y.shape) != self.W.shape or not (np.isfinite(x).all() and np.isfinite(y).all()):
-            raise ArgumentError(f"x and y must be finite, of shapes ({self.W.shape[0]},) and ({self.W.shape[1]},), got shapes {x.shape} and {y.shape}.")
-        error = y - x @ self.W
-        Px = self.P @ x
-        gain = Px / (self.forgetting + x @ Px)
-        self.P = (self.P - np.outer(gain, Px)) / self.forgetting
-        self.P = 0.5 * (self.P + self.P.T)
-        self.W = self.W + np.outer(gain, error)
-        return error

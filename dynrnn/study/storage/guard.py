@@ -6,6 +6,7 @@ import abc
 import errno
 import logging
 import random
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from optuna.storages import BaseStorage
 from dynrnn.errors import StorageError
 
 _log = logging.getLogger("dynrnn.study")
+_jitter = random.Random()  # of its own: a wait must not move the numbers that somebody else draws
 _Result = TypeVar("_Result")
 
 # What a database says while it restarts, moves or is crowded; SQLSTATE classes 08 (connection), 40 (deadlock) and 57 (shutdown) count as well.
@@ -62,7 +64,7 @@ class Guard:
                 raise fault
             if pause > 1.0:
                 _log.warning("%s; trying again for %.0f s more.", str(fault).splitlines()[0], patience - waited)
-            time.sleep(pause * random.uniform(0.5, 1.0))
+            time.sleep(pause * _jitter.uniform(0.5, 1.0))
             pause = min(2 * pause, 10.0)
 
     def clean(self, text: str) -> str:
@@ -84,7 +86,7 @@ class Guard:
 def fault_behind(error: BaseException) -> BaseException | None:
     """The driver's, database's or operating system's error in a chain of causes; None where the program itself is wrong."""
     for one in _chain(error):
-        if isinstance(one, sqlalchemy.exc.SQLAlchemyError | OSError):
+        if isinstance(one, sqlalchemy.exc.SQLAlchemyError | sqlite3.Error | OSError):
             return one
     return None
 
@@ -133,3 +135,8 @@ def _forwarding(name: str) -> Callable[..., Any]:
 for _name in [name for name, value in vars(BaseStorage).items() if callable(value) and not name.startswith("_")]:
     setattr(GuardedStorage, _name, _forwarding(_name))
 abc.update_abstractmethods(GuardedStorage)
+
+
+def guarded(inner: BaseStorage, guard: Guard) -> BaseStorage:
+    """``inner`` behind the guard."""
+    return GuardedStorage(inner, guard)  # type: ignore[abstract]  # its methods were set above

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from optuna.storages import JournalStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
 from dynrnn.errors import StorageError, StudyError
 from dynrnn.study.storage.file_leases import FileLeases
-from dynrnn.study.storage.guard import Guard, GuardedStorage
+from dynrnn.study.storage.guard import Guard, guarded
 from dynrnn.study.storage.lock import FileLock
 
 SUFFIXES = (".journal",)
@@ -103,7 +103,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(operation, int) and 0 <= operation <= _LAST_OPERATION else None
 
 
-def open_journal(path: Path, guard: Guard) -> tuple[GuardedStorage, FileLeases, Callable[[], None]]:
+def open_journal(path: Path, guard: Guard) -> tuple[BaseStorage, FileLeases, Callable[[], None]]:
     """Optuna's storage on the file, made where there is none, and the leases in a folder beside it."""
     folder = path.with_name(path.name + ".leases")
     if path.exists():
@@ -116,7 +116,7 @@ def open_journal(path: Path, guard: Guard) -> tuple[GuardedStorage, FileLeases, 
     except (KeyError, TypeError, ValueError, AssertionError) as error:
         said = f"{type(error).__name__} {error}"
         raise StudyError(f"{path} has a record that cannot be read ({said}): another version of Optuna wrote it, or it is damaged.") from None
-    return GuardedStorage(inner, guard), FileLeases(folder, guard), lambda: None
+    return guarded(inner, guard), FileLeases(folder, guard), lambda: None
 
 
 def _check(path: Path, folder: Path) -> None:

@@ -17,6 +17,7 @@ from types import TracebackType
 from dynrnn.study.storage.owners import known_dead, new_owner
 
 GRACE = 30.0
+_jitter = random.Random()
 
 
 class FileLock:
@@ -45,7 +46,7 @@ class FileLock:
             if known_dead(holder) or now - since > self._grace:
                 self._break(holder, owner)
                 continue
-            time.sleep(pause * random.uniform(0.5, 1.0))
+            time.sleep(pause * _jitter.uniform(0.5, 1.0))
             pause = min(2 * pause, 0.05)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -112,13 +112,16 @@ def _kept(text: str) -> str | None:
         return value
     if kind != "file":
         return None
-    path = Path(name)
+    path, problem, mode, value = Path(name), "", 0, ""
     try:
         with open(path, encoding="utf-8") as stream:
             mode = os.fstat(stream.fileno()).st_mode
             value = stream.readline(8192).strip()
     except (OSError, ValueError) as error:
-        raise StorageError(f"{path}, which should hold the storage's URL, cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}.") from None
+        problem = getattr(error, "strerror", None) or "it is no text"
+    # Raised out here, since what could not be decoded would go along with the error.
+    if problem:
+        raise StorageError(f"{path}, which should hold the storage's URL, cannot be read: {problem}.")
     if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
         raise StorageError(f"{path} holds the storage's URL and can be read by others (mode {stat.S_IMODE(mode):o}). Close it first: chmod 600 {path}")
     if not value:

@@ -12,10 +12,11 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import sqlalchemy as sa
-from optuna.storages import RDBStorage, get_storage
+from optuna.storages import BaseStorage, RDBStorage, get_storage
 
 from dynrnn.errors import StorageError, StudyError
-from dynrnn.study.storage.guard import Guard, GuardedStorage
+from dynrnn.study.storage.connector import Connector
+from dynrnn.study.storage.guard import Guard, guarded
 from dynrnn.study.storage.table_leases import METADATA, TableLeases
 
 SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
@@ -41,10 +42,10 @@ def describe(url: sa.URL) -> str:
     return f"PostgreSQL {host}{f':{url.port}' if url.port else ''}/{url.database or ''}"
 
 
-def open_postgres(url: sa.URL, guard: Guard) -> tuple[GuardedStorage, TableLeases, Callable[[], None]]:
+def open_postgres(url: sa.URL, guard: Guard) -> tuple[BaseStorage, TableLeases, Callable[[], None]]:
     """Optuna's storage in the database, with its tables and ours made where there are none."""
     rdb = guard(lambda: _connect(url), patience=min(guard.patience, OPENING_PATIENCE))
-    return GuardedStorage(get_storage(rdb), guard), TableLeases(rdb.engine, guard), rdb.engine.dispose
+    return guarded(get_storage(rdb), guard), TableLeases(rdb.engine, guard), rdb.engine.dispose
 
 
 def _connect(url: sa.URL) -> RDBStorage:
@@ -58,15 +59,14 @@ def _connect(url: sa.URL) -> RDBStorage:
     positional, named = with_secrets.get_dialect()().create_connect_args(with_secrets)
     arguments: dict[str, Any] = {**_LINK, "prepare_threshold": None, **named}
 
-    def connect() -> Any:
-        return psycopg.connect(*positional, **arguments)
-
+    connector = Connector(lambda: psycopg.connect(*positional, **arguments))
+    first = sa.create_engine(plain, creator=connector, poolclass=sa.pool.NullPool)
+    text = plain.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
     # One transaction holds the lock that lets one worker at a time make the tables; it works through a pooler, too.
-    with connect() as first:
-        first.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
-        text = plain.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+    with connector.opening(), first.begin() as connection:
+        connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
         try:
-            rdb = RDBStorage(text, engine_kwargs={"creator": connect, "pool_pre_ping": True, "pool_size": 2, "max_overflow": 4})
+            rdb = RDBStorage(text, engine_kwargs={"creator": connector, "pool_pre_ping": True, "pool_size": 2, "max_overflow": 4})
         except RuntimeError as error:
             raise StudyError(f"{describe(url)} was written by another version of Optuna: {str(error).strip()}") from None
         METADATA.create_all(rdb.engine)

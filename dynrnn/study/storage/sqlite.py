@@ -8,18 +8,21 @@ copy a study when nobody has it open.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from optuna.storages import RDBStorage, get_storage
+from optuna.storages import BaseStorage, RDBStorage, get_storage
 
 from dynrnn.errors import StorageError, StudyError
+from dynrnn.study.storage.connector import Connector
 from dynrnn.study.storage.filesystems import filesystem_of, is_network
-from dynrnn.study.storage.guard import Guard, GuardedStorage
+from dynrnn.study.storage.guard import Guard, guarded
 from dynrnn.study.storage.table_leases import METADATA, TableLeases
 
 SUFFIXES = (".db", ".sqlite", ".sqlite3")
@@ -27,7 +30,7 @@ TIMEOUT = 30.0
 _HEADER = b"SQLite format 3\x00"
 
 
-def open_sqlite(path: Path, guard: Guard) -> tuple[GuardedStorage, TableLeases, Callable[[], None]]:
+def open_sqlite(path: Path, guard: Guard) -> tuple[BaseStorage, TableLeases, Callable[[], None]]:
     """Optuna's storage on the file, made where there is none, and the leases in it."""
     kind = filesystem_of(path)
     if is_network(kind):
@@ -41,21 +44,23 @@ def open_sqlite(path: Path, guard: Guard) -> tuple[GuardedStorage, TableLeases, 
     _check(path, guard)
     rdb = guard(lambda: _connect(path))
     guard(lambda: METADATA.create_all(rdb.engine))
-    return GuardedStorage(get_storage(rdb), guard), TableLeases(rdb.engine, guard), rdb.engine.dispose
+    return guarded(get_storage(rdb), guard), TableLeases(rdb.engine, guard), rdb.engine.dispose
 
 
 def _connect(path: Path, *, new: bool = False) -> RDBStorage:
-    """Optuna's storage, with our settings on each connection; the braces of a path are no template of Optuna's."""
-    url = f"sqlite:///{path}".replace("{", "{{").replace("}", "}}")
-    try:
-        rdb = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": TIMEOUT}}, skip_table_creation=not new)
-    except RuntimeError as error:
-        raise _another_version(path, error) from None
-    return rdb
+    """Optuna's storage with connections of ours, so that no sign in a path is taken for a part of a URL."""
 
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(path, timeout=TIMEOUT, check_same_thread=False)
+        connection.execute("PRAGMA synchronous=FULL")
+        return connection
 
-def _another_version(place: Path | str, error: RuntimeError) -> StudyError:
-    return StudyError(f"{place} was written by another version of Optuna: {str(error).strip()}")
+    connector = Connector(connect)
+    with connector.opening():
+        try:
+            return RDBStorage("sqlite:///study", engine_kwargs={"creator": connector, "poolclass": sa.pool.QueuePool}, skip_table_creation=not new)
+        except RuntimeError as error:
+            raise StudyError(f"{path} was written by another version of Optuna: {str(error).strip()}") from None
 
 
 def _make(path: Path) -> None:
@@ -80,18 +85,15 @@ def _make(path: Path) -> None:
 
 
 def _check(path: Path, guard: Guard) -> None:
-    """StudyError unless the file is a database of Optuna's; it is opened read-only, so that nobody's file is changed."""
+    """StudyError unless the file is a database of Optuna's; nothing in it is changed."""
 
     def look() -> tuple[bytes, set[str]]:
         with open(path, "rb") as stream:
             header = stream.read(len(_HEADER))
         if header != _HEADER:
             return header, set()
-        engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": TIMEOUT})
-        try:
-            return header, set(sa.inspect(engine).get_table_names())
-        finally:
-            engine.dispose()
+        with contextlib.closing(sqlite3.connect(path, timeout=TIMEOUT)) as connection:
+            return header, {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
     try:
         header, tables = guard(look)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from dynrnn.study.storage.guard import Guard
 from dynrnn.study.storage.leases import Lease
@@ -44,10 +46,10 @@ class TableLeases:
     def take(self, study_id: int, trial_id: int, generation: int, owner: str, losses: int) -> bool:
         values = {"generation": generation + 1, "owner": owner, "beat": 0, "losses": losses}
         if generation == 0:
-            try:
-                return self._changed(sa.insert(TABLE).values(trial_id=trial_id, study_id=study_id, **values))
-            except sa.exc.IntegrityError:
-                pass
+            # An INSERT counts no rows on every driver: it either raises or has been done.
+            with contextlib.suppress(IntegrityError):
+                self._changed(sa.insert(TABLE).values(trial_id=trial_id, study_id=study_id, **values))
+                return True
         elif self._changed(sa.update(TABLE).where(TABLE.c.trial_id == trial_id, TABLE.c.generation == generation).values(values)):
             return True
         # Where a connection broke after the commit, the second try finds its own row.

@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from dynrnn_kernels.influence.columns import TENSORS, columns_of, has_own_units
 from dynrnn_kernels.influence.cpu_step import influence_step, turned
 from dynrnn_kernels.threads import in_threads
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def window(lay, flat, z0, z, target, weight, u, gout, how, reset, grad):
-    """One sequence: grad [size + M] becomes the derivative by the map's numbers and by z0 of sum(gout z).
+def window(lay, cols, flat, z0, z, target, weight, u, gout, how, reset, grad):
+    """One sequence: grad [cols.size + M] becomes the derivative by the numbers that have columns, and by z0, of sum(gout z).
 
     z0 [M]; z, target, weight, gout [T, M]; u [T, K]. Influence starts anew every ``reset`` steps, never for 0.
     """
-    M, T, size = lay.M, z.shape[0], lay.size
+    M, T, size = lay.M, z.shape[0], cols.size
     Q = size + M
     S, spare, J, scratch = np.zeros((M, Q)), np.empty((M, Q)), np.empty((M, M)), np.empty((5, lay.H))
     now, kept, after = np.empty(M), np.empty(M), np.empty(M)
@@ -30,7 +31,7 @@ def window(lay, flat, z0, z, target, weight, u, gout, how, reset, grad):
             w = weight[t, m]
             now[m] = before if w == 0 else before + w * (target[t, m] - before)
             kept[m] = 1 - w
-        influence_step(lay, flat, now, kept, u[t], how, scratch, J, S, spare, after)
+        influence_step(lay, cols, flat, now, kept, u[t], how, scratch, J, S, spare, after)
         S, spare = spare, S
         for m in range(M):
             g = gout[t, m]
@@ -40,19 +41,21 @@ def window(lay, flat, z0, z, target, weight, u, gout, how, reset, grad):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def windows_of_thread(thread, n_threads, lay, flats, z0, z, target, weight, u, gout, how, reset, grads):
+def windows_of_thread(thread, n_threads, lay, cols, flats, z0, z, target, weight, u, gout, how, reset, grads):
     """Every n_threads-th sequence; arrays have the axes fit and sequence in front."""
     B = z0.shape[1]
     for item in range(thread, z0.shape[0] * B, n_threads):
         f, b = item // B, item % B
-        window(lay, flats[f], z0[f, b], z[f, b], target[f, b], weight[f, b], u[f, b], gout[f, b], how, reset, grads[f, b])
+        window(lay, cols, flats[f], z0[f, b], z[f, b], target[f, b], weight[f, b], u[f, b], gout[f, b], how, reset, grads[f, b])
 
 
-def gradients(lay, flats, z0, z, target, weight, u, gout, how, reset):
-    """Of all sequences, [F, B, size + M]; float64, C-contiguous."""
+def gradients(lay, flats, z0, z, target, weight, u, gout, how, reset, wanted=TENSORS):
+    """Of all sequences, [F, B, size + M]; float64, C-contiguous. Zero by tensors that are not ``wanted``."""
     F, B, M = z0.shape
-    order, grads = turned(lay), np.empty((F, B, lay.size + M))
-    in_threads(windows_of_thread, F * B, lay, np.ascontiguousarray(flats[:, order]), z0, z, target, weight, u, gout, how, reset, grads)
-    out = grads.copy()
-    out[:, :, order] = grads[:, :, : lay.size]
+    order, (cols, places) = turned(lay), columns_of(lay, wanted, has_own_units(lay, flats == 0))
+    grads = np.empty((F, B, cols.size + M))
+    in_threads(windows_of_thread, F * B, lay, cols, np.ascontiguousarray(flats[:, order]), z0, z, target, weight, u, gout, how, reset, grads)
+    out = np.zeros((F, B, lay.size + M))
+    out[:, :, order[places]] = grads[:, :, : cols.size]
+    out[:, :, lay.size :] = grads[:, :, cols.size :]
     return out

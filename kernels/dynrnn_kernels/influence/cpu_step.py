@@ -2,9 +2,8 @@
 
     S' = J S + E,    J = A + W1 diag(phi') W2 at the forced state,    E = what a number changes in this step alone
 
-S [M, Q] has a column for every number of the map, and may have more behind them, with E = 0: those of the state that the sequence began with.
-O(M^2 Q): a column never needs another one. Numbers lie as in the flat vector, but W2, D and threshold turned (``turned``), so that all long loops go along
-the hidden units.
+S [M, Q] has the columns that ``cols`` (a Columns) says, and may have more behind them, with E = 0: those of the state that the sequence began with.
+O(M^2 Q): a column never needs another one. W2, D and threshold lie turned (``turned``), so that all long loops go along the hidden units.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from numba import njit
 
 from dynrnn_kernels.additive.layout import Layout
 from dynrnn_kernels.additive.map import PHI_KINDS, W2_KINDS
+from dynrnn_kernels.elementwise import tanh_in_place
 
 RELU, CLIPPED, BASIS, CLIPPED_BASIS, TANH, _ = range(len(PHI_KINDS))
 DENSE, CENTRING = W2_KINDS.index("dense"), W2_KINDS.index("centring")
@@ -62,8 +62,9 @@ def units(lay, flat, z, u, p, phi, d, d_bias):
             on, also = 1.0 if p[h] > 0 else 0.0, 1.0 if without > 0 else 0.0
             phi[h], d[h], d_bias[h] = p[h] * on - without * also, on - also, on
     elif lay.phi == TANH:
+        phi[:] = p
+        tanh_in_place(phi)
         for h in range(H):
-            phi[h] = np.tanh(p[h])
             d[h] = 1 - phi[h] * phi[h]
             d_bias[h] = d[h]
     elif lay.phi == BASIS or lay.phi == CLIPPED_BASIS:
@@ -99,7 +100,7 @@ def state_after(lay, flat, z, u, phi, after):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
-def carrying(lay, flat, d, kept, how, weight, J):
+def carrying(lay, cols, flat, d, kept, how, weight, J):
     """J [M, M] times what forcing kept of each state, kept [M]; or the part of it that ``how`` carries influence on by. weight [H] is scratch."""
     M, H = lay.M, lay.H
     for m in range(M):
@@ -107,6 +108,11 @@ def carrying(lay, flat, d, kept, how, weight, J):
             J[m, n] = flat[lay.A + m * M + n] if lay.A >= 0 else 0.0
         J[m, m] += flat[lay.a + m]
         if how == LEAK:
+            continue
+        if cols.own and lay.w2 == DENSE:
+            x = flat[lay.W1 + m * H + m] * d[m]
+            for n in range(M):
+                J[m, n] += x * flat[lay.W2 + n * H + m]
             continue
         row, share = flat[lay.W1 + m * H : lay.W1 + (m + 1) * H], 0.0
         for h in range(H):
@@ -148,49 +154,53 @@ def multiplied(J, S, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def add_immediate(lay, flat, z, u, p, phi, d, d_bias, weight, S):
+def add_immediate(lay, cols, flat, z, u, p, phi, d, d_bias, weight, S):
     """S += E: each number's effect within this step. weight [H] is scratch."""
     M, H, K = lay.M, lay.H, lay.K
     for m in range(M):
         row, out = S[m], flat[lay.W1 + m * H : lay.W1 + (m + 1) * H]
-        row[lay.a + m] += z[m]
-        row[lay.h1 + m] += 1
-        own = row[lay.W1 + m * H : lay.W1 + (m + 1) * H]
-        for h in range(H):
-            own[h] += phi[h]
-            weight[h] = out[h] * d[h]
-        if lay.A >= 0:
-            for n in range(M):
-                row[lay.A + m * M + n] += z[n]
-        if lay.C >= 0:
-            for k in range(K):
-                row[lay.C + m * K + k] += u[k]
-        if lay.h2 >= 0:
-            own = row[lay.h2 : lay.h2 + H]
+        if cols.a >= 0:
+            row[cols.a + m] += z[m]
+        if cols.h1 >= 0:
+            row[cols.h1 + m] += 1
+        if cols.W1 >= 0:
+            own = row[cols.W1 + m * H : cols.W1 + (m + 1) * H]
             for h in range(H):
-                own[h] += out[h] * d_bias[h]
-        if lay.W2 >= 0:
+                own[h] += phi[h]
+        if cols.A >= 0:
             for n in range(M):
-                own, x = row[lay.W2 + n * H : lay.W2 + (n + 1) * H], z[n]
-                for h in range(H):
-                    own[h] += weight[h] * x
-        if lay.D >= 0:
+                row[cols.A + m * M + n] += z[n]
+        if cols.C >= 0:
             for k in range(K):
-                own, x = row[lay.D + k * H : lay.D + (k + 1) * H], u[k]
-                for h in range(H):
+                row[cols.C + m * K + k] += u[k]
+        first, end = (m, m + 1) if cols.own else (0, H)                         # of the hidden units that act on this state
+        for h in range(first, end):
+            weight[h] = out[h] * d[h]
+        if cols.h2 >= 0:
+            for h in range(first, end):
+                row[cols.h2 + h] += out[h] * d_bias[h]
+        if cols.W2 >= 0:
+            for n in range(M):
+                own, x = row[cols.W2 + n * H : cols.W2 + (n + 1) * H], z[n]
+                for h in range(first, end):
+                    own[h] += weight[h] * x
+        if cols.D >= 0:
+            for k in range(K):
+                own, x = row[cols.D + k * H : cols.D + (k + 1) * H], u[k]
+                for h in range(first, end):
                     own[h] += weight[h] * x
         for n in range(lay.n_bases):
-            first, last, slope = lay.threshold + n * H, lay.threshold + (n + 1) * H, flat[lay.slope + n]
-            own, edge = row[first:last], flat[first:last]
-            for h in range(H):
+            edge, slope = flat[lay.threshold + n * H : lay.threshold + (n + 1) * H], flat[lay.slope + n]
+            for h in range(first, end):
                 above = max(p[h], 0.0) if lay.phi == CLIPPED_BASIS else 0.0
-                row[lay.slope + n] += out[h] * (max(p[h] - edge[h], 0.0) - above)
-                if p[h] > edge[h]:
-                    own[h] -= out[h] * slope
+                if cols.slope >= 0:
+                    row[cols.slope + n] += out[h] * (max(p[h] - edge[h], 0.0) - above)
+                if cols.threshold >= 0 and p[h] > edge[h]:
+                    row[cols.threshold + n * H + h] -= out[h] * slope
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def influence_step(lay, flat, z, kept, u, how, scratch, J, S, spare, after):
+def influence_step(lay, cols, flat, z, kept, u, how, scratch, J, S, spare, after):
     """From the forced state z [M], of which forcing kept the share ``kept`` [M]: the next state into ``after``, S's successor into ``spare``.
 
     flat [size] is turned; scratch [5, H]. Callers swap S and spare.
@@ -198,6 +208,6 @@ def influence_step(lay, flat, z, kept, u, how, scratch, J, S, spare, after):
     p, phi, d, d_bias, weight = scratch[0], scratch[1], scratch[2], scratch[3], scratch[4]
     units(lay, flat, z, u, p, phi, d, d_bias)
     state_after(lay, flat, z, u, phi, after)
-    carrying(lay, flat, d, kept, how, weight, J)
+    carrying(lay, cols, flat, d, kept, how, weight, J)
     multiplied(J, S, spare)
-    add_immediate(lay, flat, z, u, p, phi, d, d_bias, weight, spare)
+    add_immediate(lay, cols, flat, z, u, p, phi, d, d_bias, weight, spare)

@@ -20,10 +20,11 @@ STARTED, GATHERED, SINCE_RESET, TAKEN, REFUSED, LOST = range(6)     # places in 
 
 
 class Stream(NamedTuple):
-    """What stays as it is. float64; S is the size of the flat vector of the map written out, P that of the parameters."""
+    """What stays as it is. float64; S is the size of the flat vector of the map written out, P that of the parameters, Q the number of columns of influence."""
 
     fill: np.ndarray         # [S] int64: the parameter that each entry of the map, turned, is, -1 for a constant
     constant: np.ndarray     # [S]
+    column: np.ndarray       # [Q] int64: the parameter of each column, -1 for a constant
     observation: int         # IDENTITY | AFFINE
     obs_weight: int          # offset in the parameters of L [M-N, N] or B [N, M]; -1 without
     obs_bias: int            # offset of b [N], -1 without
@@ -45,7 +46,7 @@ class StreamState(NamedTuple):
     second: np.ndarray       # [F, P]
     now: np.ndarray          # [F, M] the state as forcing left it
     kept: np.ndarray         # [F, M] what forcing left of it
-    influence: np.ndarray    # [F, M, S]
+    influence: np.ndarray    # [F, M, Q]
     grad: np.ndarray         # [F, P] gathered since the last step
     counts: np.ndarray       # [F, 6] int64
 
@@ -146,7 +147,7 @@ def stepped(fixed, f, rate, state, fresh):
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def owed(g, S, total):
-    """total [S] = g S."""
+    """total [Q] = g S."""
     total[:] = 0
     for m in range(g.shape[0]):
         by = g[m]
@@ -156,12 +157,12 @@ def owed(g, S, total):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def one_stream(f, lay, fixed, state, x, u, alpha, rate, restart, prediction, loss):
+def one_stream(f, lay, cols, fixed, state, x, u, alpha, rate, restart, prediction, loss):
     """Samples x [T, N] and inputs u [T, K] of one fit; alpha, rate [T]; restart [T]: a new series begins here. Into prediction [T, N] and loss [T]."""
-    T, N, M, S_size = x.shape[0], x.shape[1], lay.M, lay.size
+    T, N, M, Q = x.shape[0], x.shape[1], lay.M, cols.size
     theta, now, kept, counts, grad = state.theta[f], state.now[f], state.kept[f], state.counts[f], state.grad[f]
-    flat, J, scratch, z, g, carried = np.empty(S_size), np.empty((M, M)), np.empty((5, lay.H)), np.empty(M), np.empty(M), np.empty(M)
-    S, spare, total, fresh = state.influence[f].copy(), np.empty((M, S_size)), np.empty(S_size), np.empty((3, theta.shape[0]))
+    flat, J, scratch, z, g, carried = np.empty(lay.size), np.empty((M, M)), np.empty((5, lay.H)), np.empty(M), np.empty(M), np.empty(M)
+    S, spare, total, fresh = state.influence[f].copy(), np.empty((M, Q)), np.empty(Q), np.empty((3, theta.shape[0]))
     filled(fixed, theta, flat)
     inverse = inverted(fixed, theta, N, M)
     for t in range(T):
@@ -178,7 +179,7 @@ def one_stream(f, lay, fixed, state, x, u, alpha, rate, restart, prediction, los
         counts[SINCE_RESET] += 1
         for m in range(M):
             carried[m] = kept[m] * fixed.forgetting[f]
-        influence_step(lay, flat, now, carried, u[t], fixed.how, scratch, J, S, spare, z)
+        influence_step(lay, cols, flat, now, carried, u[t], fixed.how, scratch, J, S, spare, z)
         S, spare = spare, S
         loss[t] = compared(fixed, theta, z, x[t], g, grad, prediction[t])
         owed(g, S, total)
@@ -191,9 +192,9 @@ def one_stream(f, lay, fixed, state, x, u, alpha, rate, restart, prediction, los
             S[:] = 0
             kept[:] = 1
             continue
-        for q in range(S_size):
-            if fixed.fill[q] >= 0:
-                grad[fixed.fill[q]] += total[q]
+        for q in range(Q):
+            if fixed.column[q] >= 0:
+                grad[fixed.column[q]] += total[q]
         if np.isfinite(loss[t]):
             counts[GATHERED] += 1
         if counts[GATHERED] >= fixed.every and stepped(fixed, f, rate[t], state, fresh):
@@ -221,12 +222,12 @@ def one_stream(f, lay, fixed, state, x, u, alpha, rate, restart, prediction, los
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def streams_of_thread(thread, n_threads, lay, fixed, state, x, u, alpha, rate, restart, prediction, loss):
+def streams_of_thread(thread, n_threads, lay, cols, fixed, state, x, u, alpha, rate, restart, prediction, loss):
     """Every n_threads-th fit; alpha, rate [F, T], prediction [F, T, N], loss [F, T]."""
     for f in range(thread, state.theta.shape[0], n_threads):
-        one_stream(f, lay, fixed, state, x, u, alpha[f], rate[f], restart, prediction[f], loss[f])
+        one_stream(f, lay, cols, fixed, state, x, u, alpha[f], rate[f], restart, prediction[f], loss[f])
 
 
-def run_stream(lay, fixed, state, x, u, alpha, rate, restart, prediction, loss):
-    """All fits along the same samples. O(T M^2 S) a fit, and O(M S) memory whatever T."""
-    in_threads(streams_of_thread, len(state.theta), lay, fixed, state, x, u, alpha, rate, restart, prediction, loss)
+def run_stream(lay, cols, fixed, state, x, u, alpha, rate, restart, prediction, loss):
+    """All fits along the same samples. O(T M^2 Q) a fit, and O(M Q) memory whatever T."""
+    in_threads(streams_of_thread, len(state.theta), lay, cols, fixed, state, x, u, alpha, rate, restart, prediction, loss)

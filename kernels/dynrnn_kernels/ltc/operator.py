@@ -13,6 +13,7 @@ from dynrnn_kernels.checks import check_sequence
 from dynrnn_kernels.errors import KernelError
 from dynrnn_kernels.ltc import library, reference
 from dynrnn_kernels.ltc.checks import elapsed
+from dynrnn_kernels.ltc.config import KERNELS, Config, check_launching
 from dynrnn_kernels.ltc.layout import layout_of, pack
 from dynrnn_kernels.ltc.map import LTCMap
 from dynrnn_kernels.operators import narrow, once
@@ -27,13 +28,13 @@ class _ForcedSequence(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(flat, z0, target, weight, u, dt, rows, layout, backend) -> Tensor:
+    def forward(flat, z0, target, weight, u, dt, rows, layout, backend, config) -> Tensor:
         """One by one: torch.compile counts the arguments to see that the first is no context."""
-        return library.forward(flat, z0, target, weight, u, dt, rows, layout, backend)
+        return library.forward(flat, z0, target, weight, u, dt, rows, layout, backend, config)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        *tensors, ctx.layout, ctx.backend = inputs
+        *tensors, ctx.layout, ctx.backend, ctx.config = inputs
         ctx.save_for_backward(*tensors, output)
 
     @staticmethod
@@ -44,8 +45,8 @@ class _ForcedSequence(torch.autograd.Function):
         # torch.compile cannot trace one function inside another, and refuses second derivatives by itself
         reverse = library.backward if torch.compiler.is_compiling() else _once
         wanted = ctx.needs_input_grad[2]                                            # the one gradient as large as the states
-        grad, gz0, gtarget, gu = reverse(*ctx.saved_tensors, gout, wanted, ctx.layout, ctx.backend)
-        return grad, gz0, gtarget if wanted else None, None, gu, *[None] * 4
+        grad, gz0, gtarget, gu = reverse(*ctx.saved_tensors, gout, wanted, ctx.layout, ctx.backend, ctx.config)
+        return grad, gz0, gtarget if wanted else None, None, gu, *[None] * 5
 
 
 def forced_sequence(
@@ -58,6 +59,7 @@ def forced_sequence(
     dt: Tensor | float | None = None,
     lengths: Sequence[int] | Tensor | None = None,
     backend: str | None = None,
+    config: Config | None = None,
 ) -> Tensor:
     """T steps of the map, each after a pull towards its target: ``z[t+1] = F(z[t] + weight[t] (target[t] - z[t]), u[t], dt[t])``.
 
@@ -69,18 +71,19 @@ def forced_sequence(
         ``lengths`` two, [F, N]), any of them 1. By default the map's own. Above 0 and finite; tensors of fewer axes are refused, never guessed.
     lengths : for B sequences of unequal length that lie one after the other: target [F, N, M], weight broadcastable to it, u [F, N, K]
         with N the sum of ``lengths`` [B], each at least 1.
-    backend : ``cpu`` (default) or ``reference``; there is no kernel for CUDA yet. Compiled kernels have the semi-implicit
-        solver alone: maps with another one run on ``reference`` whatever is named.
+    backend : see ``choose_backend``. Compiled kernels have the semi-implicit solver alone: maps with another one run on ``reference`` whatever is named.
+    config : how ``triton`` runs, in place of its own rule (``triton.choose``).
 
     Returns the predictions before forcing, z[1..T], in the shape of ``target``. Differentiable once in the map's tensors, z0, target and u,
     also under torch.func.grad, vmap and torch.compile; forward mode and second derivatives raise, and so does a derivative by weight or dt, which
     only ``reference`` has. An entry of weight zero is never read from ``target``. Raises KernelError, naming the argument, for what does not fit.
 
-    Cost O(F B T unfolds M^2) exponentials, memory O(F B T M): unfolds are computed again in the reverse pass.
+    Cost O(F B T unfolds M^2) exponentials, memory O(F B T M), on ``triton`` O(F B T unfolds M) while the reverse pass runs: unfolds are computed again there.
     """
     rows, target, weight, u = check_sequence(map, z0, target, weight, u, lengths)
     times = elapsed(map, dt, tuple(target.shape[:-1]), z0, "(fit, sample)" if lengths is not None else None)
     backend = choose_backend(z0.device, backend, library.backends())
+    check_launching(backend, config)
     if map.solver != "semi-implicit":                                               # there are no kernels of it to choose from
         backend = "reference"
     shape = target.shape
@@ -95,5 +98,6 @@ def forced_sequence(
     else:
         inputs = u.reshape(F, N, -1) * map.input_w[:, None] + map.input_b[:, None]
     packed = target.reshape(F, N, M), narrow(weight, target), inputs, narrow(times[..., None], target)[..., 0]
-    out = _ForcedSequence.apply(pack(map), z0, *packed, rows, list(layout_of(map)), backend)
+    numbers = [] if config is None else [KERNELS.index(config.kernel), *config[1:]]
+    out = _ForcedSequence.apply(pack(map), z0, *packed, rows, list(layout_of(map)), backend, numbers)
     return out.reshape(shape)

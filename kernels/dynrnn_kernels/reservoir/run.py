@@ -91,7 +91,8 @@ class Weights:
                 raise KernelError(f"a layer of {n} units that reads from {layer.reads} on has W of shape {(n, N + end - layer.reads)}, got {W.shape}")
             start = cpu.count_rows(W)
             sparse = int(start[-1]) < DENSE_FROM * W.size
-            table.append([first, end, layer.reads, int(layer.linear), -1 if sparse else dense.size, -1 if layer.mixing is None else mixing.size])
+            at = (-1 if sparse else dense.size, -1 if layer.mixing is None else mixing.size)
+            table.append([first, end, layer.reads, int(layer.linear), *at, int(layer.source is not None)])
             starts.append(start[1:] * np.uint64(sparse) + np.uint64(rows.size))
             if sparse:
                 values, places = np.empty(start[-1]), np.empty(start[-1], columns.dtype)

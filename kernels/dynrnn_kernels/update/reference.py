@@ -4,6 +4,7 @@ with compiled ones, and parameters that fill the map by any differentiable funct
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,16 +22,29 @@ MapOf = Callable[[int, Tensor], Map]     # (fit, its parameters theta [P]) -> it
 Sequence = Callable[[Map, Tensor, Tensor, Tensor, Tensor | None, np.ndarray], Tensor]   # a forced sequence of these windows, differentiable
 
 
-def by_backpropagation(map: Map, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor | None, windows: np.ndarray, backend: str = "reference") -> Tensor:
-    """The recurrence's own forced sequence."""
-    return recurrence_of(map).forced_sequence(map, z0, target, weight, u, backend=backend)
+def by_backpropagation(
+    map: Map, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor | None, windows: np.ndarray, backend: str = "reference", elapsed: np.ndarray | None = None
+) -> Tensor:
+    """The recurrence's own forced sequence. elapsed (trial, time): how long the step to each sample takes, of a map that takes times."""
+    if elapsed is None:
+        return recurrence_of(map).forced_sequence(map, z0, target, weight, u, backend=backend)
+    to = windows[:, 1, None] + 1 + np.arange(target.shape[2])
+    dt = torch.as_tensor(elapsed[windows[:, 0, None], to]).to(z0.dtype)[None]
+    return recurrence_of(map).forced_sequence(map, z0, target, weight, u, backend=backend, dt=dt)
 
 
 def by_influence(
-    map: Map, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor | None, windows: np.ndarray, algorithm: str = "rtrl", backend: str = "reference"
+    map: Map, z0: Tensor, target: Tensor, weight: Tensor, u: Tensor | None, windows: np.ndarray, algorithm: str = "rtrl", backend: str = "reference",
+    device: torch.device | None = None,
 ) -> Tensor:
-    """The same with its gradient accumulated forwards. Algorithms that draw do so by the windows, themselves a function of random state, fit and update."""
+    """The same with its gradient accumulated forwards, there and back where it is to be on a ``device`` (additive maps alone). Algorithms that draw do so by
+    the windows, themselves a function of random state, fit and update."""
     rng = torch.Generator().manual_seed(int(np.random.SeedSequence(windows.ravel().tolist()).generate_state(1)[0]))
+    if device is not None:
+        plain = cast(AdditiveMap, map).written_out()
+        map = plain.with_tensors({name: x.to(device) for name, x in plain.tensors().items()})
+        drive = None if u is None else u.to(device)
+        return forward_sequence(map, z0.to(device), target.to(device), weight.to(device), drive, algorithm=algorithm, backend=backend).to(z0.device)
     return forward_sequence(map, z0, target, weight, u, algorithm=algorithm, backend=backend, rng=rng)
 
 

@@ -36,7 +36,7 @@ def test_a_step_solves_the_equation(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_coupling_is_skew_in_the_metric_and_follows_the_topology(kind):
-    model = assembly(kind, areas=(4, 3, 4, 2), topology=nx.Graph([(0, 1), (1, 3)]))
+    model = assembly(kind, areas=(4, 3, 4, 2), topology=[(0, 1), (1, 3)])
     P, W, L = numbers(model)
     assert np.abs(P @ L + L.T @ P).max() <= 1e-10 * np.linalg.norm(P @ L)
     ends = np.cumsum([0, 4, 3, 4, 2])
@@ -48,6 +48,20 @@ def test_coupling_is_skew_in_the_metric_and_follows_the_topology(kind):
                 assert not block(W, i, j).any()
                 assert not block(P, i, j).any()
     assert model.coupling.shape == (1, 4 * 3 + 3 * 2)
+
+
+def test_graphs_of_every_kind_are_topologies():
+    """Directed or not, with edges more than once, nodes named by numpy or by names, which stand for the areas in their order."""
+    pairs = [(0, 1), (1, 3)]
+    for kind in (nx.Graph, nx.DiGraph, nx.MultiDiGraph):
+        graph = kind([*pairs, (3, 1)])
+        graph.add_node(2)
+        assert edges_of(graph, 4) == ((1, 0), (3, 1))
+    names = nx.DiGraph()
+    names.add_nodes_from(["V1", "V2", "V4", "hub"])
+    names.add_edges_from([("V1", "V2"), ("V2", "hub")])
+    assert edges_of(names, 4) == edges_of(np.array(pairs), 4) == ((1, 0), (3, 1))
+    assert edges_of(nx.relabel_nodes(nx.path_graph(4), {k: np.int64(k) for k in range(4)}), 4) == edges_of("hierarchical", 4)
 
 
 def test_coupling_as_written():
@@ -152,7 +166,9 @@ def test_given_blocks(tmp_path):
     ("options", "words"),
     [
         ({"areas": ()}, "areas"), ({"areas": (4, 0)}, r"areas\[1\]"), ({"dt": 0.0}, "dt"), ({"bound": 1.0}, "bound"), ({"lowest": 0.96}, "lowest"),
-        ({"topology": "hib"}, "hub"), ({"topology": [(0, 3)]}, "pair"), ({"topology": nx.path_graph(5)}, "nodes"), ({"blocks": "svd2"}, "svd"),
+        ({"topology": "hib"}, "hub"), ({"topology": [(0, 3)]}, "pair"), ({"topology": nx.path_graph(3)}, "3 nodes, the assembly 2 areas"),
+        ({"topology": nx.path_graph(1)}, r"areas \[1\] are no nodes"), ({"topology": nx.Graph([(0, 0), (0, 1)])}, "pair"), ({"topology": 3}, "networkx"),
+        ({"latent_dim": 20}, "in place of latent_dim"), ({"blocks": "svd2"}, "svd"),
         ({"integrator": "eulr"}, "euler"), ({"activation": "sigmoid"}, "activation"), ({"gain": -1.0}, "gain"), ({"density": 1.5}, "density"),
         ({"density": 1.0, "weight_range": 50.0}, "none of 10000 draws"), ({"blocks": "given"}, "blocks"),
     ],

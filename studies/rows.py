@@ -1,0 +1,122 @@
+"""What studies that print one table share: rows that are computed once, and what they will cost, told before.
+
+Every row's numbers go into a JSON beside the Markdown table as soon as they are there, so that a study that was broken off goes on with the next row.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import dynrnn as dr
+from dynrnn.models import Reservoir
+
+FULL = 250_000            # updates of a fit as published (Hess et al. 2023)
+
+
+@dataclass
+class Row:
+    """One line of a table: ``make(n_fits=, random_state=)`` builds the model, ``options`` are those of ``fit``. A reservoir takes no updates."""
+
+    name: str
+    make: Callable[..., Any]
+    options: dict[str, Any] = field(default_factory=dict)
+    training: Any = None
+    """What this row trains on, where it is not the table's recording."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Cells that are no result of the fits, by column."""
+
+
+class Table:
+    """``path`` (.md), and the numbers in a .json of the same name, which must be of the same settings."""
+
+    def __init__(self, path: Path, title: str, columns: Sequence[str], settings: dict[str, Any]):
+        self.path, self.title, self.columns = path, title, list(columns)
+        self.settings = json.loads(json.dumps(settings, default=str))
+        self.numbers: dict[str, dict[str, Any]] = {}
+        self.footer: list[str] = []
+        store = path.with_suffix(".json")
+        if store.exists():
+            kept = json.loads(store.read_text())
+            if kept["settings"] != self.settings:
+                raise SystemExit(f"{store} holds rows of other settings ({kept['settings']}); give another --out, or remove it.")
+            self.numbers, self.footer = kept["rows"], kept["footer"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def missing(self, names: Sequence[str]) -> list[str]:
+        return [name for name in names if name not in self.numbers]
+
+    def add(self, name: str, numbers: dict[str, Any], cells: dict[str, str]) -> None:
+        """A finished row: ``numbers`` (JSON-able) and what each column shows. Both files are whole at any moment."""
+        self.numbers[name] = {**numbers, "cells": cells}
+        self._write()
+        print(self._line(name), flush=True)
+
+    def close(self, footer: Sequence[str]) -> None:
+        self.footer = list(footer)
+        self._write()
+
+    def _line(self, name: str) -> str:
+        cells = self.numbers[name]["cells"]
+        return "| " + " | ".join([name, *(str(cells.get(c, "-")) for c in self.columns[1:])]) + " |"
+
+    def _write(self) -> None:
+        head = ["# " + self.title, "", "| " + " | ".join(self.columns) + " |", "|" + "---|" * len(self.columns)]
+        text = "\n".join([*head, *(self._line(name) for name in self.numbers), "", *self.footer]) + "\n"
+        kept = json.dumps({"settings": self.settings, "rows": self.numbers, "footer": self.footer}, indent=1)
+        for path, content in ((self.path, text), (self.path.with_suffix(".json"), kept)):
+            beside = path.with_name(path.name + ".part")
+            beside.write_text(content)
+            os.replace(beside, path)
+
+
+def tell_cost(rows: Sequence[Row], training: Any, seeds: int, updates: int, random_state: int) -> None:
+    """Core-hours that the rows' fits will take, from a handful of updates of one fit each on one thread; the first few compile."""
+    total = 0.0
+    for row in rows:
+        model = row.make(n_fits=1, random_state=random_state)
+        if isinstance(model, Reservoir):
+            continue
+        options = {"progress": False, "random_state": random_state, "n_threads": 1, **row.options}
+        data = training if row.training is None else row.training
+        dr.fit(dr.concat([model]), data, n_updates=2, **options)
+        n, took = 4, 0.0
+        while took < 0.3 and n < updates:
+            n *= 2
+            began = time.perf_counter()
+            dr.fit(dr.concat([model]), data, n_updates=n, **options)
+            took = time.perf_counter() - began
+        total += took / n * seeds * updates
+    print(f"{len(rows)} rows of {seeds} seeds, {updates:,} updates each: about {total / 3600:.2f} core-hours of training", flush=True)
+
+
+def trained(row: Row, training: Any, seeds: int, updates: int, random_state: int) -> Any:
+    """The run of all seeds of a row."""
+    model = row.make(n_fits=seeds, random_state=random_state)
+    data = training if row.training is None else row.training
+    if isinstance(model, Reservoir):
+        return dr.fit(model, data, progress=False, **row.options)
+    return dr.fit(model, data, n_updates=updates, random_state=random_state, progress=False, **row.options)
+
+
+def judged(run: Any, tests: xr.Dataset, preset: str) -> dict[str, list[float]]:
+    """D_stsp, D_H and the prediction error of each seed: means over the trials of ``tests``, from whose first samples the free runs start."""
+    scores = [dr.evaluate(run, tests.isel(trial=[k]), preset=preset, n_null=1) for k in range(tests.sizes["trial"])]
+    return {name: np.mean([s[name].values for s in scores], 0).tolist() for name in ("d_stsp", "d_hellinger", "prediction_error")}
+
+
+def spread(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
+    """Median and range."""
+    return f"{np.median(values):.{digits}f} ({np.min(values):.{digits}f} to {np.max(values):.{digits}f})"
+
+
+def lost(values: Sequence[float] | np.ndarray, far: float) -> str:
+    return f"{int((~(np.asarray(values) <= far)).sum())} of {len(values)}"

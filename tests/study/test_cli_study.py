@@ -1,0 +1,45 @@
+"""Studies from the shell: one command, and mistakes."""
+
+import pytest
+
+import dynrnn as dr
+from dynrnn.cli import main
+
+ESN = ["lorenz63", "--steps", "1500", "--setting", "esn", "--fix", "reservoir_dim=20", "--trials", "2", "--seeds", "2", "--no-progress"]
+
+
+def test_a_study_in_one_command_goes_on_with_the_same_command(tmp_path, capsys):
+    out = str(tmp_path / "run")
+    main(["study", "run", *ESN, "--space", "spectral_radius=0.2..1.2", "ridge=1e-8..1e-4:log", "--out", out])
+    said = capsys.readouterr().out
+    assert "floors d_stsp" in said
+    assert "looks better than it is" in said
+    first = dr.study.Study(out).trials
+    main(["study", "run", *ESN, "--trials", "3", "--space", "spectral_radius=0.2..1.2", "ridge=1e-8..1e-4:log", "--out", out])
+    assert dr.study.Study(out).trials.iloc[:2].equals(first)
+    main(["study", "show", out])
+    assert "spectral_radius" in capsys.readouterr().out
+    main(["study", "rerun", out, "1"])
+    assert "to the bit" in capsys.readouterr().out
+    main(["study", "rerun", out, "1", "--random-state", "5", "--seeds", "3"])
+    assert "other seeds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["run", *ESN, "--space", "spectral_radious=0.2..1.2"], "Did you mean 'spectral_radius'"),
+    (["run", *ESN, "--space", "spectral_radius"], "name=value"),
+    (["run", *ESN, "--space", "reservoir_dim=10..20"], "both in --fix and in --space"),
+    (["run", *ESN, "--space", "spectral_radius=0.2..1.2", "--storage", "postgresql://me:canary@host/db"], "has a password"),
+    (["run", *ESN, "--space", "spectral_radius=0.2..1.2", "--sampler", "cmaes"], "unpickles"),
+    (["show"], "no study.json"),
+    (["rerun", "0"], "no study.json"),
+])
+def test_mistakes_are_one_message(tmp_path, capsys, words, said):
+    where = ["--out", str(tmp_path / "x")] if words[0] == "run" else [str(tmp_path / "x")]
+    with pytest.raises(SystemExit) as caught:
+        main(["study", words[0], *(where + words[1:])])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "canary" not in error
+    assert "Traceback" not in error

@@ -1,0 +1,260 @@
+"""Studies from the first call to the last: what is tried, taken up again, pruned, failed, run again, and refused."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import dynrnn as dr
+from dynrnn.study import trial as trial_module
+from dynrnn.study.task import load_task
+from dynrnn.study.trial import Part, run_trials
+from dynrnn.study.workers import open_queue, trial_folder
+
+N_UPDATES = 40
+TINY = {"model": "shallow-plrnn", "hidden_dim": 6, "n_updates": N_UPDATES, "sequence_length": 20, "batch_size": 4}
+SPACE = {"alpha": (0.05, 0.6), "learning_rate": "1e-3..1e-2:log"}
+
+
+def recording(seed, n=1_500):
+    t = np.arange(n) * 0.1 + seed
+    return np.stack([np.sin(t), np.cos(1.3 * t)], 1) + 0.02 * np.random.default_rng(seed).standard_normal((n, 2))
+
+
+def study_of(out, setting=TINY, space=SPACE, **changes):
+    common = dict(validation=recording(1), n_trials=3, n_seeds=2, progress=False, random_state=4)
+    return dr.study.optimize(setting, space, recording(0), out=out, **common | changes)
+
+
+def same_models(a, b):
+    return all(bool((value == b.state_dict()[name]).all()) for name, value in a.state_dict().items())
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return study_of(tmp_path_factory.mktemp("study") / "whole")
+
+
+def test_trials_are_runs_with_their_settings_scores_and_floors(study):
+    table = study.trials
+    assert table.state.tolist() == ["complete"] * 3
+    assert (table.alpha.between(0.05, 0.6) & table.learning_rate.between(1e-3, 1e-2)).all()
+    best = study.best
+    assert best.value == table.d_stsp.min()
+    assert best.value == pytest.approx(np.median(best.user_attrs["per_fit"]["d_stsp"]))
+    assert best.user_attrs["floor"]["d_stsp"] > 0
+    folder = trial_folder(study.path, best.number)
+    stored = dr.read_results(folder / "results.zarr")
+    assert {"d_stsp_floor", "d_stsp_linear", "objective_d_stsp"} <= set(stored["metrics"])
+    assert (folder / "attractor.png").stat().st_size > 5_000
+    assert len(list((study.path / "artifacts").iterdir())) == 3
+    config = json.loads((folder / "config.json").read_text())["config"]
+    assert config["setting"] == study.setting(best.number)
+    assert (config["n_seeds"], config["random_state"]) == (2, 4)
+    assert study.load().n_fits == 2
+
+
+def test_a_trial_alone_with_fit_is_the_same_to_the_bit(study):
+    setting = study.setting(1)
+    model = dr.ShallowPLRNN(2, 2, 6, n_fits=2, random_state=4)
+    rate = setting["learning_rate"]
+    dr.fit(model, recording(0), dr.GeneralizedTeacherForcing(setting["alpha"]), n_updates=N_UPDATES, sequence_length=20, batch_size=4,
+           learning_rate=(rate, rate / 100), random_state=4, progress=False)
+    assert same_models(model, study.load(1))
+
+
+def test_a_trial_runs_again_to_the_same_bits_and_with_other_seeds(study):
+    again = study.rerun(0)
+    assert again.same is True
+    assert again.values == [study.trials.d_stsp[0]]
+    other = study.rerun(0, n_seeds=3, random_state=9)
+    assert other.same is None
+    assert len(other.per_fit["d_stsp"]) == 3
+    with pytest.raises(dr.ArgumentError, match="has trials 0 to 2; there is no trial 7"):
+        study.rerun(7)
+
+
+def test_a_study_goes_on_and_takes_more_trials(study, tmp_path):
+    half = study_of(tmp_path / "half", n_trials=2)
+    assert len(half.trials) == 2
+    whole = study_of(tmp_path / "half", n_trials=3)
+    drop = ["seconds"]
+    assert whole.trials.drop(columns=drop).equals(study.trials.drop(columns=drop))
+    assert dr.study.Study(tmp_path / "half").task.n_trials == 3
+
+
+def test_settings_of_one_shape_train_side_by_side_as_alone(study, tmp_path):
+    parts = [Part(study._trial(k).params, tmp_path / str(k)) for k in range(3)]
+    outcomes = run_trials(study.task, parts)
+    assert [o.values for o in outcomes] == [[v] for v in study.trials.d_stsp]
+    for k in range(3):
+        assert same_models(dr.load(tmp_path / str(k) / "checkpoints/last"), study.load(k))
+
+
+def test_batches_do_not_depend_on_who_takes_what(tmp_path):
+    one = study_of(tmp_path / "one", batch=2, n_trials=4, sampler="tpe")
+    two = study_of(tmp_path / "two", batch=2, n_trials=1)                           # a worker that leaves after the first of the batch
+    two = study_of(tmp_path / "two", batch=2, n_trials=4)
+    assert one.trials.drop(columns="seconds").equals(two.trials.drop(columns="seconds"))
+
+
+def test_a_trial_that_was_broken_off_goes_on_from_its_checkpoint(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(trial_module, "SAVE_SECONDS", 0.0)
+    calls = []
+    whole = trial_module.fit
+
+    def broken(*args, callback, **kwargs):
+        def stop(progress):
+            callback(progress)
+            calls.append(progress.update)
+            if len(calls) == 10:
+                raise KeyboardInterrupt
+        return whole(*args, callback=stop, **kwargs)
+
+    monkeypatch.setattr(trial_module, "fit", broken)
+    with pytest.raises(KeyboardInterrupt):
+        study_of(tmp_path / "run", n_trials=1)
+    monkeypatch.setattr(trial_module, "fit", lambda *args, callback, **kwargs: whole(*args, callback=lambda p: calls.append(p.update), **kwargs))
+    again = study_of(tmp_path / "run", n_trials=1)
+    assert calls == list(range(2, 41, 2))                                           # no update twice
+    assert again.trials.state.tolist() == ["complete"]
+    assert same_models(again.load(0), study.load(0))
+
+
+def test_diverged_fits_are_failed_trials_with_the_reason_and_never_best(tmp_path):
+    free = TINY | {"forcing": "free", "clipped": False, "n_updates": 60}
+    study = study_of(tmp_path / "run", free, {"learning_rate": [1e-3, 900.0]}, n_trials=6, sampler="random", random_state=2)
+    bad = study.trials[study.trials.learning_rate > 1]
+    assert len(bad)
+    assert (bad.state == "fail").all()
+    assert bad.reason.str.contains("of 2 fits have no finite d_stsp").all()
+    assert study.best.params["learning_rate"] == 1e-3
+
+
+def test_several_objectives_have_a_front(tmp_path):
+    study = study_of(tmp_path / "run", {k: v for k, v in TINY.items() if k != "hidden_dim"}, {"hidden_dim": [4, 6, 9]}, sampler="nsga2",
+                     objective=["d_hellinger", "n_parameters", "n_symbols"], n_trials=4)
+    front = study.front
+    assert all(trial.values[1] == 2 + 2 * 2 * trial.params["hidden_dim"] + trial.params["hidden_dim"] + 2 for trial in front)
+    for a in front:
+        assert not any(all(x <= y for x, y in zip(b.values, a.values)) and b.values != a.values for b in front)
+    with pytest.raises(dr.StudyError, match=r"study\.front"):
+        _ = study.best
+
+
+def test_pruning_stops_trials_at_rungs(tmp_path):
+    study = study_of(tmp_path / "run", space={"learning_rate": [1e-2, 1e-9]}, pruner="halving", n_rungs=4, n_trials=6, sampler="random", random_state=0)
+    trials = study._trials()
+    states = {trial.state.name for trial in trials}
+    assert states == {"COMPLETE", "PRUNED"}
+    for trial in trials:
+        assert set(trial.intermediate_values) <= {1, 2, 3}
+        history = dr.read_results(trial_folder(study.path, trial.number) / "results.zarr")["training"]
+        assert int(history["update"][-1]) == (N_UPDATES if trial.state.name == "COMPLETE" else 10 * max(trial.intermediate_values))
+
+
+def test_a_function_of_ones_own(tmp_path):
+    def parabola(params, random_state, folder):
+        (folder / "note.txt").write_text("kept")
+        return (params["x"] - 0.5) ** 2 if params["x"] > 0 else float("nan")
+
+    study = dr.study.optimize(parabola, {"x": (-1.0, 1.0)}, out=tmp_path / "run", objective="minimize", n_trials=15, progress=False)
+    failed = study.trials[study.trials.x <= 0]
+    assert len(failed)
+    assert (failed.state == "fail").all()
+    assert (failed.reason == "objective 0 is nan, not a finite number").all()
+    assert study.best.value < 0.05
+    assert (trial_folder(study.path, 3) / "note.txt").read_text() == "kept"
+    with pytest.raises(dr.StudyError, match="no code is loaded"):
+        load_task(tmp_path / "run")
+    with pytest.raises(dr.ArgumentError, match="n_workers=1"):
+        dr.study.optimize(parabola, {"x": (-1.0, 1.0)}, out=tmp_path / "other", objective="minimize", n_workers=2)
+
+
+def test_errors_of_a_trial_are_its_failure_and_many_in_a_row_end_the_worker(tmp_path):
+    def broken(params, random_state, folder):
+        raise ZeroDivisionError("a slip")
+
+    with pytest.raises(ZeroDivisionError):
+        dr.study.optimize(broken, {"x": (0.0, 1.0)}, out=tmp_path / "run", objective="minimize", n_trials=9, progress=False)
+    queue = open_queue(tmp_path / "run", dr.study.Study(tmp_path / "run", task_of(broken)).task)
+    assert [t.user_attrs["reason"] for t in queue.trials()] == ["ZeroDivisionError: a slip"] * 3
+    queue.storage.close()
+
+
+def task_of(function):
+    from dynrnn.study.task import make_task
+
+    return make_task(function, {"x": (0.0, 1.0)}, None, None, None, "minimize", n_seeds=4, aggregate="median", preset="dynrnn-1", sampler="tpe",
+                     pruner="none", n_rungs=10, batch=1, n_trials=9, random_state=0, storage="", lease=60.0)
+
+
+def test_a_full_disk_ends_the_worker_and_the_study_goes_on_later(study, tmp_path, monkeypatch):
+    whole, calls = trial_module.write_results, []
+
+    def full(path, tree):
+        calls.append(path)
+        if len(calls) == 2:
+            raise dr.RunFolderError("could not write: No space left on device")
+        return whole(path, tree)
+
+    monkeypatch.setattr(trial_module, "write_results", full)
+    with pytest.raises(dr.RunFolderError, match="No space left"):
+        study_of(tmp_path / "run")
+    assert [trial.state.name for trial in dr.study.Study(tmp_path / "run")._trials()] == ["COMPLETE", "RUNNING"]
+    again = study_of(tmp_path / "run")
+    assert again.trials.drop(columns="seconds").equals(study.trials.drop(columns="seconds"))
+
+
+@pytest.mark.parametrize(("changes", "error", "said"), [
+    ({"objective": "d_stp"}, dr.UnknownNameError, "Did you mean 'd_stsp'"),
+    ({"objective": []}, dr.ArgumentError, "must name one or more"),
+    ({"sampler": "cmaes"}, dr.ArgumentError, "unpickles"),
+    ({"pruner": "hyperbnd"}, dr.UnknownNameError, "hyperband"),
+    ({"pruner": "median", "objective": ["d_stsp", "n_parameters"]}, dr.ArgumentError, "for several"),
+    ({"n_rungs": 21}, dr.ArgumentError, "from 1 to 20"),
+    ({"n_trials": 0}, dr.ArgumentError, "n_trials"),
+    ({"aggregate": "best"}, dr.UnknownNameError, "aggregate"),
+    ({"setting": "shallow-plrn"}, dr.UnknownNameError, "Did you mean 'shallow-plrnn'"),
+    ({"setting": {"model": "esn"}, "space": {"leak": (0.1, 1.0)}, "objective": "n_symbols"}, dr.ArgumentError, "counts linear regions"),
+    ({"validation": np.ones((500, 2))}, dr.RecordingError, "no model can be judged"),
+    ({"validation": np.random.default_rng(0).standard_normal((3, 2))}, dr.RecordingError, "no model can be judged"),
+    ({"validation": np.random.default_rng(0).standard_normal((900, 3))}, dr.RecordingError, "no model can be judged"),
+    ({"storage": "postgresql://me:canary@host/db"}, dr.ArgumentError, "has a password"),
+])
+def test_what_cannot_work_is_told_before_anything_is_written(tmp_path, changes, error, said):
+    with pytest.raises(error, match=said) as caught:
+        study_of(tmp_path / "run", **changes)
+    assert "canary" not in str(caught.value)
+    assert not (tmp_path / "run/study.db").exists()
+
+
+def test_a_folder_of_another_study_is_refused_and_what_differs_is_named(study, tmp_path):
+    with pytest.raises(dr.StudyError, match="n_seeds is 2 there and 3 here"):
+        study_of(study.path, n_seeds=3)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(dr.RunFolderError, match="holds other files"):
+        study_of(tmp_path)
+    with pytest.raises(dr.FileFormatError, match=r"no study\.json"):
+        dr.study.Study(tmp_path)
+
+
+def test_a_task_that_was_changed_is_refused(tmp_path):
+    study_of(tmp_path / "run", n_trials=1)
+    path = tmp_path / "run/study.json"
+    path.write_text(path.read_text().replace('"n_seeds": 2', '"n_seeds": 9'))
+    with pytest.raises(dr.FileFormatError, match="changed after it was written"):
+        dr.study.Study(tmp_path / "run")
+
+
+def test_workers_in_processes_and_from_the_shell(tmp_path):
+    esn = {"model": "esn", "reservoir_dim": 20}
+    study = study_of(tmp_path / "two", esn, {"spectral_radius": (0.2, 1.2)}, n_trials=4, batch=2, n_workers=2)
+    again = study_of(tmp_path / "one", esn, {"spectral_radius": (0.2, 1.2)}, n_trials=2, batch=2)
+    task = dr.study.task.keep(again.task.__class__(**{**again.task.__dict__, "n_trials": 4}), again.path)
+    assert task.n_trials == 4
+    done = subprocess.run([sys.executable, "-m", "dynrnn.cli", "study", "work", str(again.path), "--no-progress"], capture_output=True, text=True, check=True)
+    assert "2 trials ended by this worker" in done.stdout
+    assert study.trials.drop(columns="seconds").equals(again.trials.drop(columns="seconds"))

@@ -85,8 +85,7 @@ def plot_study_slices(trials: pd.DataFrame, parameters: pd.DataFrame, objective:
         axes.set_axis_off()
     for axes, name in zip(grid.ravel(), parameters.columns):
         tidy(axes)
-        column = parameters[name]
-        x, ticks = _places(column)
+        x, ticks = _places(parameters[name].tolist())
         for kind, style in (("complete", {"marker": "o", "color": GENERATED}), ("pruned", {"marker": "v", "color": "#999999"})):
             shown = (state == kind) & np.isfinite(y) & np.isfinite(x)
             if shown.any():
@@ -115,7 +114,7 @@ def plot_study_front(trials: pd.DataFrame, objectives: Collection[str], front: C
     """
     _some(trials)
     pairs = list(itertools.combinations(objectives, 2))
-    complete = trials[trials["state"] == "complete"]
+    complete = pd.DataFrame(trials.loc[(trials["state"] == "complete").to_numpy()])
     if not pairs or not len(complete):
         raise ArgumentError("a front is of two objectives or more and at least one complete trial.")
     rows = -(-len(pairs) // _COLUMNS)
@@ -125,7 +124,7 @@ def plot_study_front(trials: pd.DataFrame, objectives: Collection[str], front: C
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.ravel()[len(pairs):]:
         axes.set_axis_off()
-    chosen = complete[complete.index.isin(list(front))]
+    chosen = pd.DataFrame(complete.loc[complete.index.isin(list(front))])
     for axes, (first, second) in zip(grid.ravel(), pairs):
         tidy(axes)
         axes.plot(complete[first], complete[second], "o", color=OTHER, ms=4, label="complete")
@@ -167,9 +166,8 @@ def _some(trials: pd.DataFrame) -> None:
         raise ArgumentError("the study has no trial yet, so there is nothing to draw.")
 
 
-def _places(column: pd.Series) -> tuple[np.ndarray, list[str] | None]:
+def _places(given: list[Any]) -> tuple[np.ndarray, list[str] | None]:
     """Numbers as they are; anything else by place among its values, with their names."""
-    given = column.tolist()
     if all(value is None or (isinstance(value, int | float | np.number) and not isinstance(value, bool)) for value in given):
         return np.array([np.nan if value is None else float(value) for value in given]), None
     names = sorted({str(value) for value in given if not (isinstance(value, float) and np.isnan(value))})

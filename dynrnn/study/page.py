@@ -72,16 +72,17 @@ def _counted(study: Study, trials: Sequence[FrozenTrial]) -> str:
 def _verdict(study: Study, trials: Sequence[FrozenTrial], front: Sequence[FrozenTrial], reruns: Sequence[Rerun]) -> str:
     """One paragraph out of the numbers alone."""
     task = study.task
+    names = list(task.objectives)
     if not front:
         said = "No trial has been completed yet." if trials else "No trial has begun."
         return f'<p class="verdict bad">{said}{" Why they failed is said below." if any("reason" in t.user_attrs for t in trials) else ""}</p>'
     best = front[0]
-    if len(task.objectives) > 1:
-        said = [f"{len(front)} trial{'s are' if len(front) > 1 else ' is'} beaten by no other one in all of {', '.join(task.objectives)}."]
+    if len(names) > 1:
+        said = [f"{len(front)} trial{'s are' if len(front) > 1 else ' is'} beaten by no other one in all of {', '.join(names)}."]
     else:
-        floor = best.user_attrs.get("floor", {}).get(task.objectives[0])
+        floor = best.user_attrs.get("floor", {}).get(names[0])
         beside = "" if floor is None else f" (floor {number(floor)})"
-        said = [f"Trial {best.number} is best: {task.objectives[0]} {number(best.values[0])}{beside}."]
+        said = [f"Trial {best.number} is best: {names[0]} {number(best.values[0])}{beside}."]
     lost = _lost(study, best)
     said += lost
     complete = sum(trial.state == TrialState.COMPLETE for trial in trials)

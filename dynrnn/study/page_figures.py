@@ -60,7 +60,7 @@ def figures(study: Study, trials: Sequence[FrozenTrial], front: Sequence[FrozenT
     else:
         parts.append(picture(png_of(plot_study_importances(importances)), "Importances",
                              "How much the better trials' values of a parameter differ from all trials' (PED-ANOVA): of few trials, a hint."))
-    shown = params[list(params.columns[:SLICES])]
+    shown = pd.DataFrame(params.iloc[:, :SLICES])
     logarithmic = [name for name, d in task.space.items() if getattr(d, "log", False)]
     best = front[0].number if front and len(task.objectives) == 1 else None
     for name in task.objectives:
@@ -95,7 +95,7 @@ def _frames(study: Study, trials: Sequence[FrozenTrial]) -> tuple[pd.DataFrame, 
     """States and objectives, and parameters: apart, since a parameter may bear any name."""
     nothing = [np.nan] * len(study.task.objectives)
     at = pd.Index([trial.number for trial in trials], name="number")
-    values = pd.DataFrame([trial.values or nothing for trial in trials], index=at, columns=list(study.task.objectives), dtype=float)
-    values.insert(0, "state", [trial.state.name.lower() for trial in trials])
+    values = pd.DataFrame([trial.values or nothing for trial in trials], index=at, columns=pd.Index(study.task.objectives), dtype=float)
+    values.insert(0, "state", np.array([trial.state.name.lower() for trial in trials], dtype=object))
     params = pd.DataFrame({name: pd.Series([trial.params.get(name) for trial in trials], index=at, dtype=object) for name in study.task.space}, index=at)
     return values, params

@@ -202,7 +202,7 @@ def test_a_study_that_dynrnn_did_not_make_is_refused(sqlite):
         {"study_name": "x" * 300},
         {"attributes": {"a": math.nan}},
         {"attributes": {"dynrnn:space": 1}},
-        {"attributes": {"a": object()}},
+        {"attributes": {"a": {1, 2}}},
     ],
     ids=str,
 )

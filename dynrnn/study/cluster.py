@@ -56,7 +56,10 @@ def local_cluster(
         "host": LOOPBACK, "port": 0, "protocol": "tcp://", "dashboard": dashboard, "dashboard_address": f"{LOOPBACK}:0", "worker_ttl": TTL,
     }}
     # The variables must be there before a process begins: it imports the user's script, and with it numpy, before Dask could set them.
-    settings: dict[str, Any] = {"distributed.nanny.pre-spawn-environ": dict.fromkeys(THREAD_VARIABLES, str(threads)), "distributed.worker.http.routes": []}
+    settings: dict[str, Any] = {
+        "distributed.nanny.pre-spawn-environ": dict.fromkeys(THREAD_VARIABLES, str(threads)), "distributed.worker.http.routes": [],
+        "distributed.comm.timeouts.tcp": TTL, "distributed.comm.timeouts.connect": "60s",       # a process that is kept waiting for a core is not lost
+    }
     if not dashboard:
         settings["distributed.scheduler.http.routes"] = []
     with dask.config.set(settings):

@@ -12,13 +12,15 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dynrnn.errors import ArgumentError, RunFolderError, StudyError
 from dynrnn.study.cluster import check_client
-from dynrnn.study.queue import TrialQueue
-from dynrnn.study.task import Task, load_task
-from dynrnn.study.workers import work
+from dynrnn.study.packed import pack, unpack
+
+if TYPE_CHECKING:
+    from dynrnn.study.queue import TrialQueue
+    from dynrnn.study.task import Task
 
 _log = logging.getLogger("dynrnn.study")
 POLL_SECONDS = 0.5
@@ -34,8 +36,7 @@ def work_on_client(client: Any, folder: Path, task: Task, queue: TrialQueue, bar
     Of the client only ``submit`` and ``scheduler_info`` are used, and its futures.
     """
     check_client(client)
-    _check_function(task)
-    crew = _Crew(client, folder.resolve(), task)
+    crew = _Crew(client, folder.resolve(), _packed(task))
     seen = time.monotonic()
     try:
         while True:
@@ -60,15 +61,16 @@ def work_on_client(client: Any, folder: Path, task: Task, queue: TrialQueue, bar
 class _Crew:
     """The tasks at work, by the address of their worker."""
 
-    def __init__(self, client: Any, folder: Path, task: Task) -> None:
-        self.client, self.folder, self.task = client, folder, task
+    def __init__(self, client: Any, folder: Path, packed: bytes | None) -> None:
+        self.client, self.folder, self.packed = client, folder, packed
         self.at_work: dict[str, Any] = {}
         self.failed: dict[str, BaseException] = {}
-        self._losses, self._ended = 0, -1
+        self._losses, self._ended, self._most = 0, -1, 1
 
     def look(self, ended: int, attempts: int) -> None:
         """Note who was lost, who failed and who is new, and give new ones their task."""
         present = self._present()
+        self._most = max(self._most, len(present))
         if ended > self._ended:
             self._losses, self._ended = 0, ended
         for address, future in list(self.at_work.items()):
@@ -83,7 +85,7 @@ class _Crew:
                 del self.at_work[address]
             elif future.status == "finished":
                 del self.at_work[address]
-        if self._losses > attempts * max(1, len(present)):
+        if self._losses > attempts * self._most:
             raise StudyError(
                 f"workers were lost {self._losses} times and no trial ended meanwhile. Likely they run out of memory or cannot start; see their logs. "
                 "Nothing that was recorded is lost: call it again to go on."
@@ -118,20 +120,22 @@ class _Crew:
             ) from None
 
     def _submit(self, address: str, share: int) -> Any:
-        given = self.task if self.task.function is not None else None
         return self.client.submit(
-            take_trials, str(self.folder), given, share, workers=[address], allow_other_workers=False, pure=False, key=f"dynrnn-trials-{time.time_ns()}",
+            take_trials, str(self.folder), self.packed, share, workers=[address], allow_other_workers=False, pure=False, key=f"dynrnn-trials-{time.time_ns()}",
         )
 
 
-def take_trials(folder: str, task: Task | None, share: int) -> int:
+def take_trials(folder: str, packed: bytes | None, share: int) -> int:
     """What a worker of Dask runs: trials of the study in this folder until all have ended or nobody wants them any more; how many it ended."""
+    from dynrnn.study.task import load_task  # here, since this module is loaded on the worker's event loop
+    from dynrnn.study.workers import work
+
     path = Path(folder)
     if not (path / "study.json").exists():
         raise RunFolderError(
             f"the worker on {socket.gethostname()} does not see the study's folder {folder}. Put out= on a file system that all workers share."
         )
-    return work(path, load_task(path) if task is None else task, share, stop=_unwanted())
+    return work(path, load_task(path) if packed is None else unpack(packed), share, stop=_unwanted())
 
 
 def _unwanted() -> Callable[[], bool]:
@@ -151,14 +155,12 @@ def _unwanted() -> Callable[[], bool]:
     return cancelled
 
 
-def _check_function(task: Task) -> None:
-    """A function of the user's own goes to the workers by cloudpickle, Dask's own, and never into a file."""
+def _packed(task: Task) -> bytes | None:
+    """A task that tries a function of the user's own, for the workers, which cannot read it from the folder."""
     if task.function is None:
-        return
-    import cloudpickle
-
+        return None
     try:
-        cloudpickle.dumps(task.function)
+        return pack(task)
     except Exception as error:
         name = getattr(task.function, "__qualname__", type(task.function).__name__)
         raise ArgumentError(

@@ -17,6 +17,7 @@ from dynrnn.models.ensemble import concat_models, select_model
 from dynrnn.models.unwrap import model_of
 from dynrnn.streams import check_random_state
 from dynrnn.study.cluster import check_client
+from dynrnn.study.packed import call, pack, same
 from dynrnn.training.run import Run
 
 
@@ -62,8 +63,8 @@ def map_fits(
     check_client(client)
     parts: list[tuple[Any, Any]] = [(item, slice(None)) for item in alone] if listed else list(_parts(client, model_of(model), fits_per_task))
     # Sent once, as a task of its own, which Dask can run again where the worker that holds it is lost.
-    common = _submit(client, _pair, _without_fits(arguments), _without_fits(options))
-    futures = [_submit(client, _call, function, part, common, _of_fits(arguments, at), _of_fits(options, at)) for part, at in parts]
+    common = _submit(client, same, pack((_without_fits(arguments), _without_fits(options))))
+    futures = [_submit(client, call, pack((function, part, _of_fits(arguments, at), _of_fits(options, at))), common) for part, at in parts]
     results = []
     try:
         for future in tqdm(futures, unit="task", disable=not progress):
@@ -107,16 +108,6 @@ def _without_fits(values: Any) -> Any:
 def _of_fits(values: Any, at: slice) -> Any:
     pairs = values.items() if isinstance(values, dict) else enumerate(values)
     return {key: value.isel(fit=at) for key, value in pairs if _has_fits(value)}
-
-
-def _pair(arguments: dict, options: dict) -> tuple[dict, dict]:
-    return arguments, options
-
-
-def _call(function: Callable[..., Any], part: Any, common: tuple[dict, dict], arguments: dict, options: dict) -> Any:
-    """What a worker runs."""
-    places = common[0] | arguments
-    return function(part, *[places[i] for i in range(len(places))], **common[1], **options)
 
 
 def _submit(client: Any, function: Callable[..., Any], *arguments: Any) -> Any:

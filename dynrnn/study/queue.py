@@ -139,7 +139,7 @@ class TrialQueue:
             left = end - time.monotonic()
             if left <= 0:
                 return False
-            time.sleep(min(left, max(0.05, min(self.lease / 12, 5.0))))
+            time.sleep(min(left, max(0.05, min(self.lease / 12, 1.0))))
 
     def __iter__(self) -> Iterator[Claim]:
         """Claims until every trial has ended, those included whose workers die while we wait."""

@@ -42,7 +42,7 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", ["forcing", *(pytest.param(name, marks=pytest.mark.slow) for name in ("data_budget", "gtf_table"))])
 def test_a_table_goes_on_where_it_was(name, tmp_path, monkeypatch, capsys):
     """Every row once, cost first; rows that are there are not computed again; other settings never mix with them."""
     monkeypatch.syspath_prepend(FOLDER)

@@ -24,6 +24,7 @@ from dynrnn.errors import ArgumentError, RunFolderError, StudyError
 from dynrnn.results.run_folder import RunFolder
 from dynrnn.study.cluster import THREAD_VARIABLES
 from dynrnn.study.dask import _Crew, take_trials, work_on_client
+from dynrnn.study.task import Task
 
 N_TRIALS = 4
 
@@ -295,4 +296,4 @@ def test_workers_killed_at_random_moments_change_nothing(client, recording, tmp_
 
 def test_a_client_is_asked_for_before_anything_begins(tmp_path):
     with pytest.raises(ArgumentError, match=r"got int"):
-        work_on_client(1, tmp_path, None, None, None)
+        work_on_client(1, tmp_path, Task(None, {}, {}, ("value_0",), ("minimize",)), None, None)

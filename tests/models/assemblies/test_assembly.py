@@ -81,7 +81,9 @@ def test_topologies():
     assert edges_of("hierarchical", 4) == ((1, 0), (2, 1), (3, 2))
     assert edges_of("hub", 4) == ((3, 0), (3, 1), (3, 2))
     assert edges_of(nx.Graph([("V1", "V2"), ("V2", "PFC")]), 3) == ((1, 0), (2, 1))
-    assert edges_of(nx.DiGraph([(2, 0), (0, 2)]), 3) == ((2, 0),)
+    both_ways = nx.DiGraph([(2, 0), (0, 2)])
+    both_ways.add_node(1)
+    assert edges_of(both_ways, 3) == ((2, 0),)
     assert edges_of([[0, 2]], 3) == ((2, 0),)
 
 

@@ -51,11 +51,11 @@ def alrnn(latent_dim: int, n_relu: int) -> Callable[[int], Any]:
     return lambda n: dr.ALRNN(3, latent_dim, n_relu, n_fits=n, random_state=0)
 
 
-SPARSE = {"forcing": dr.SparseTeacherForcing(16), "learning_rate": (1e-3, 1e-5), "noise": 0.05, "keep": "best"}
+SPARSE = {"forcing": dr.SparseTeacherForcing(10), "learning_rate": (1e-3, 1e-5), "noise": 0.05, "keep": "best"}
 RECIPES: dict[str, Recipe] = {
     "lorenz63-shallow-plrnn": Recipe(
-        "lorenz63", lambda n: dr.ShallowPLRNN(3, 3, 50, clipped=True, n_fits=n, random_state=0),
-        {"forcing": dr.GeneralizedTeacherForcing((0.2, 0.1)), "learning_rate": (2e-3, 1e-5), "n_updates": 15_000}, 3, average=4,
+        "lorenz63", lambda n: dr.ShallowPLRNN(3, 3, 100, clipped=True, n_fits=n, random_state=0),
+        {"forcing": dr.GeneralizedTeacherForcing(0.15), "learning_rate": (3e-3, 1e-3), "n_updates": 30_000, "keep": "mean", "mean_over": 0.25}, 4,
     ),
     "lorenz63-alrnn": Recipe("lorenz63", alrnn(20, 2), SPARSE | {"n_updates": 50_000, "validate_every": 5_000}, 3, held_out=True, most_symbols=3),
     "roessler-alrnn": Recipe("roessler", alrnn(20, 1), SPARSE | {"n_updates": 20_000, "validate_every": 2_000}, 4, held_out=True, most_symbols=2),

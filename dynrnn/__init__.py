@@ -38,6 +38,8 @@ _PUBLIC = {
     "warmup": "dynrnn.models",
     "save": "dynrnn.models.storage",
     "load": "dynrnn.models.storage",
+    "PRETRAINED": "dynrnn.models.pretrained",
+    "load_pretrained": "dynrnn.models.pretrained",
     "OnlineLearner": "dynrnn.online",
     "AdaptiveTeacherForcing": "dynrnn.training",
     "FreeRunning": "dynrnn.training",
@@ -142,6 +144,7 @@ if TYPE_CHECKING:
         generate,
         warmup,
     )
+    from dynrnn.models.pretrained import PRETRAINED, load_pretrained
     from dynrnn.models.storage import load, save
     from dynrnn.online import ColumnarLearner, ElementwiseLSTMLearner, OnlineLearner
     from dynrnn.reporting import report

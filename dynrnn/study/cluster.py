@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from dynrnn.errors import ArgumentError, check_int
@@ -62,8 +64,23 @@ def local_cluster(
     }
     if not dashboard:
         settings["distributed.scheduler.http.routes"] = []
-    with dask.config.set(settings):
+    with dask.config.set(settings), _environment(dict.fromkeys(THREAD_VARIABLES, str(threads))):
         return distributed.SpecCluster(workers=workers, scheduler=scheduler, name=f"dynrnn-{os.getpid()}", silence_logs=QUIET)
+
+
+@contextlib.contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """These variables while a cluster is made: Dask lets what the shell has set go before what it is told."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def need_dask() -> Any:

@@ -211,4 +211,7 @@ class Study:
     command: Command
 
     def run(self) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.command.run()

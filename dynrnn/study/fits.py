@@ -141,6 +141,7 @@ def _joined(results: Sequence[Any]) -> Any:
             _concat([run.refused for run in results]), concat_models([run.last for run in results]),
             None if first.best is None else concat_models([run.best for run in results]), first.config,
             {n: concat_models([run.checkpoints[n] for run in results]) for n in first.checkpoints},
+            None if first.mean is None else concat_models([run.mean for run in results]),
         )
     raise ArgumentError(f"results of type {type(first).__name__} cannot be put together along fit: a Dataset, a DataArray, a model or a run is wanted.")
 

@@ -13,7 +13,6 @@ import numpy as np
 import xarray as xr
 
 from dynrnn.errors import ArgumentError, FileFormatError
-from dynrnn.models.ensemble import select_model
 from dynrnn.models.reservoirs import Reservoir
 from dynrnn.models.storage import save
 from dynrnn.plot import plot_attractor
@@ -26,7 +25,7 @@ from dynrnn.study.task import Task
 from dynrnn.training.fit import fit
 from dynrnn.training.loop import Progress
 from dynrnn.training.resume import TRAINING
-from dynrnn.training.run import Run, concat
+from dynrnn.training.run import Run, concat, select_run
 from dynrnn.training.state import TrainingState, concat_states
 
 SAVE_SECONDS = 10.0          # the state of a training is kept about so often
@@ -75,7 +74,7 @@ def run_trials(
     else:
         run = _descend(task, parts, model, training, S, seed, watch)
     stopped = bool((run.status == "stopped: by the callback").any())
-    return [_conclude(task, part, _fits_of(run, i * S, S), setting, seed, stopped, time.perf_counter() - began)
+    return [_conclude(task, part, select_run(run, range(i * S, (i + 1) * S)), setting, seed, stopped, time.perf_counter() - began)
             for i, (part, setting) in enumerate(zip(parts, settings))]
 
 
@@ -123,14 +122,6 @@ def open_trial(folder: Path, setting: dict[str, Any], n_seeds: int, random_state
     if RunFolder(folder).config_path.exists():
         return RunFolder.open(folder)
     return RunFolder.create(folder, config)
-
-
-def _fits_of(run: Run, first: int, n: int) -> Run:
-    """The run of ``n`` fits from place ``first`` on."""
-    at = {"fit": range(first, first + n)}
-    return Run(
-        select_model(run.model, list(range(first, first + n))), run.history.isel(at), run.status.isel(at), run.refused.isel(at), run.last, None, run.config
-    )
 
 
 def _conclude(task: Task, part: Part, run: Run, setting: dict[str, Any], seed: int, stopped: bool, seconds: float) -> Outcome:

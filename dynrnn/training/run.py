@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,9 @@ class Run:
         return f"Run({self.model.family}, {self.model.n_fits} fits: {ended}; last loss {np.nanmedian(loss):.4g}; {self.path or 'not stored'})"
 
 
-def select_run(run: Run, fit: int) -> Run:
-    """The run of one fit of an ensemble."""
-    pick = {"fit": [fit]}
+def select_run(run: Run, fit: int | Sequence[int]) -> Run:
+    """The run of one fit of an ensemble, or of several, by their places."""
+    pick = {"fit": [fit] if isinstance(fit, int) else list(fit)}
     return Run(
         select_model(run.model, fit), run.history.isel(pick), run.status.isel(pick), run.refused.isel(pick), select_model(run.last, fit),
         None if run.best is None else select_model(run.best, fit), run.config, {n: select_model(model, fit) for n, model in run.checkpoints.items()},

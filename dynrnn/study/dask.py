@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from dynrnn.errors import ArgumentError, RunFolderError, StudyError
 from dynrnn.study.cluster import check_client
-from dynrnn.study.packed import pack, unpack
 
 if TYPE_CHECKING:
     from dynrnn.study.queue import TrialQueue
@@ -36,7 +35,7 @@ def work_on_client(client: Any, folder: Path, task: Task, queue: TrialQueue, bar
     Of the client only ``submit`` and ``scheduler_info`` are used, and its futures.
     """
     check_client(client)
-    crew = _Crew(client, folder.resolve(), _packed(task))
+    crew = _Crew(client, folder.resolve(), task if task.function is not None else None)
     seen = time.monotonic()
     try:
         while True:
@@ -61,8 +60,8 @@ def work_on_client(client: Any, folder: Path, task: Task, queue: TrialQueue, bar
 class _Crew:
     """The tasks at work, by the address of their worker."""
 
-    def __init__(self, client: Any, folder: Path, packed: bytes | None) -> None:
-        self.client, self.folder, self.packed = client, folder, packed
+    def __init__(self, client: Any, folder: Path, task: Task | None) -> None:
+        self.client, self.folder, self.task = client, folder, task
         self.at_work: dict[str, Any] = {}
         self.failed: dict[str, BaseException] = {}
         self._losses, self._ended, self._most = 0, -1, 1
@@ -120,13 +119,22 @@ class _Crew:
             ) from None
 
     def _submit(self, address: str, share: int) -> Any:
-        return self.client.submit(
-            take_trials, str(self.folder), self.packed, share, workers=[address], allow_other_workers=False, pure=False, key=f"dynrnn-trials-{time.time_ns()}",
-        )
+        places = {"workers": [address], "allow_other_workers": False, "pure": False, "key": f"dynrnn-trials-{time.time_ns()}"}
+        try:
+            return self.client.submit(take_trials, str(self.folder), self.task, share, **places)
+        except TypeError as error:
+            if self.task is None:
+                raise
+            function = self.task.function
+            raise ArgumentError(
+                f"the function {getattr(function, '__qualname__', type(function).__name__)} cannot be sent to workers ({error}). "
+                "Open files, locks and connections within it, not outside."
+            ) from None
 
 
-def take_trials(folder: str, packed: bytes | None, share: int) -> int:
-    """What a worker of Dask runs: trials of the study in this folder until all have ended or nobody wants them any more; how many it ended."""
+def take_trials(folder: str, task: Task | None, share: int) -> int:
+    """What a worker of Dask runs: trials of the study in this folder until all have ended or nobody wants them any more; how many it ended. ``task`` is given
+    where it tries a function of the user's own, which the folder does not hold."""
     from dynrnn.study.task import load_task  # here, since this module is loaded on the worker's event loop
     from dynrnn.study.workers import work
 
@@ -135,7 +143,7 @@ def take_trials(folder: str, packed: bytes | None, share: int) -> int:
         raise RunFolderError(
             f"the worker on {socket.gethostname()} does not see the study's folder {folder}. Put out= on a file system that all workers share."
         )
-    return work(path, load_task(path) if packed is None else unpack(packed), share, stop=_unwanted())
+    return work(path, load_task(path) if task is None else task, share, stop=_unwanted())
 
 
 def _unwanted() -> Callable[[], bool]:
@@ -154,15 +162,3 @@ def _unwanted() -> Callable[[], bool]:
 
     return cancelled
 
-
-def _packed(task: Task) -> bytes | None:
-    """A task that tries a function of the user's own, for the workers, which cannot read it from the folder."""
-    if task.function is None:
-        return None
-    try:
-        return pack(task)
-    except Exception as error:
-        name = getattr(task.function, "__qualname__", type(task.function).__name__)
-        raise ArgumentError(
-            f"the function {name} cannot be sent to workers ({type(error).__name__}: {error}). Open files, locks and connections within it, not outside."
-        ) from None

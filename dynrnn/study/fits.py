@@ -17,7 +17,6 @@ from dynrnn.models.ensemble import concat_models, select_model
 from dynrnn.models.unwrap import model_of
 from dynrnn.streams import check_random_state
 from dynrnn.study.cluster import check_client
-from dynrnn.study.packed import call, pack, same
 from dynrnn.training.run import Run
 
 
@@ -29,7 +28,7 @@ def map_fits(
     Parameters
     ----------
     function : what takes a model first and gives a Dataset or DataArray with the dim ``fit``, a model or a run: ``dr.evaluate``, ``dr.generate``, ``dr.fit``
-        and the functions of ``dr.analysis`` over ensembles. It goes to the workers by cloudpickle, and may run again where a worker is lost: it must have no
+        and the functions of ``dr.analysis`` over ensembles. Dask sends it to the workers, and it may run again where a worker is lost: it must have no
         effects beside its result.
     model : a model or the run of a fit; or a list of anything that the function takes (models of unequal shape, known maps), whose results are then put
         together along ``fit``, numbered in the list's order: a sweep.
@@ -63,8 +62,8 @@ def map_fits(
     check_client(client)
     parts: list[tuple[Any, Any]] = [(item, slice(None)) for item in alone] if listed else list(_parts(client, model_of(model), fits_per_task))
     # Sent once, as a task of its own, which Dask can run again where the worker that holds it is lost.
-    common = _submit(client, same, pack((_without_fits(arguments), _without_fits(options))))
-    futures = [_submit(client, call, pack((function, part, _of_fits(arguments, at), _of_fits(options, at))), common) for part, at in parts]
+    common = _submit(client, _same, (_without_fits(arguments), _without_fits(options)))
+    futures = [_submit(client, _call, function, part, _of_fits(arguments, at), _of_fits(options, at), common) for part, at in parts]
     results = []
     try:
         for future in tqdm(futures, unit="task", disable=not progress):
@@ -73,6 +72,16 @@ def map_fits(
         for future in futures:
             future.cancel()
     return _numbered(results) if listed else _joined(results)
+
+
+def _call(function: Callable[..., Any], part: Any, arguments: dict[int, Any], options: dict[str, Any], common: tuple[dict[int, Any], dict[str, Any]]) -> Any:
+    """A part's own arguments by place and by name, and in ``common`` those that it shares with the others."""
+    places = common[0] | arguments
+    return function(part, *[places[i] for i in range(len(places))], **common[1], **options)
+
+
+def _same(thing: Any) -> Any:
+    return thing
 
 
 def _with_one_seed(function: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:

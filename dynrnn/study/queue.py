@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -208,7 +209,8 @@ class TrialQueue:
             yield self.study(), trial
             return
         memory = optuna.storages.InMemoryStorage()
-        study_id = memory.create_new_study([STUDY_DIRECTIONS[way] for way in self.directions], self.study_name)
+        with _unsaid(memory):
+            study_id = memory.create_new_study([STUDY_DIRECTIONS[way] for way in self.directions], self.study_name)
         for before in trials[: trial.number - trial.number % self.batch]:
             memory.create_new_trial(study_id, before)
         memory_id = memory.create_new_trial(study_id)
@@ -217,3 +219,15 @@ class TrialQueue:
         yield optuna.Study(self.study_name, memory, sampler=self.sampler), asked
         for key, value in memory.get_trial(memory_id).system_attrs.items():         # what samplers note for later generations
             self.storage.optuna.set_trial_system_attr(trial._trial_id, key, value)
+
+
+@contextlib.contextmanager
+def _unsaid(storage: optuna.storages.BaseStorage) -> Iterator[None]:
+    """Without Optuna's line for a study that is made: once for each batch it would hide the user's own."""
+    logger = logging.getLogger(type(storage).__module__)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -27,6 +27,7 @@ from dynrnn.results._files import json_value, read_sealed, replace_file, seal, w
 from dynrnn.results.schema import data_fingerprint
 from dynrnn.results.store import read_results, write_results
 from dynrnn.study.objectives import OBJECTIVES, check_objectives, judge
+from dynrnn.study.pruners import PRUNERS
 from dynrnn.study.sampling import sampler_named
 from dynrnn.study.setting import build, starting_point
 from dynrnn.study.space import as_space, distribution
@@ -34,7 +35,6 @@ from dynrnn.training.common import adopt_units
 
 KIND, FORMAT_VERSION = "dynrnn-study", 1
 MAY_CHANGE = ("n_trials", "storage", "lease")
-PRUNERS = ("none", "median", "halving", "hyperband")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from dynrnn.errors import DynrnnError, RunFolderError, StorageError
 from dynrnn.study.claims import Claim
 from dynrnn.study.objectives import AGGREGATES
+from dynrnn.study.pruners import PRUNERS
 from dynrnn.study.queue import TrialQueue
 from dynrnn.study.sampling import sampler_named
 from dynrnn.study.setting import shape_of
@@ -52,7 +53,7 @@ def work(folder: Path, task: Task, share: int = 1, bar: Any = None, stop: Callab
     share : workers that take from one batch, so that each leaves the others theirs. stop : asked between trials; True ends this worker.
     Errors of a trial are its failure; StorageError, a full disk, and three errors in a row that are not dynrnn's end the worker, which gives its trials back.
     """
-    queue, pruner = open_queue(folder, task), make_pruner(task)
+    queue, pruner = open_queue(folder, task), PRUNERS[task.pruner](task.n_rungs)
     ended, wrong = 0, 0
     try:
         while stop is None or not stop():
@@ -151,13 +152,3 @@ def _show(queue: TrialQueue, folder: Path, claim: Claim) -> None:
     (folder / "artifacts").mkdir(exist_ok=True)
     store = FileSystemArtifactStore(folder / "artifacts")
     upload_artifact(artifact_store=store, file_path=str(picture), study_or_trial=trial, storage=queue.storage.optuna)
-
-
-def make_pruner(task: Task) -> optuna.pruners.BasePruner | None:
-    makers: dict[str, Any] = {
-        "none": lambda: None,
-        "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1),
-        "halving": lambda: optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
-        "hyperband": lambda: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=task.n_rungs, reduction_factor=2),
-    }
-    return makers[task.pruner]()

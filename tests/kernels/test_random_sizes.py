@@ -24,7 +24,7 @@ def cases(F: int, B: int, T: int, M: int, H: int):
 
 
 SMALL = cases(2, 3, 4, 9, 17)                     # the interpreter runs one program after the other
-TILED = cases(2, 19, 3, 9, 17)                    # more sequences than a program has
+TILED = cases(1, 18, 2, 6, 17)                    # more sequences than a program has
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def check_launched(monkeypatch, row, name, data):
 
 
 @pytest.mark.parametrize(("row", "name"), LAUNCHED + OF_LTC)
-@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_triton(monkeypatch, row, name, data):
     """Whichever way it is launched, not only as the rule would have it for sizes as small as these."""

@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.all
 EXTRAS ?= dev,datasets,neuro
+# Of BLAS and torch: two processes of two threads each wait for each other at every small product.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .PHONY: demo test test-slow lint bench clean clean-kernels
 
@@ -12,7 +14,7 @@ demo: $(VENV)/.base
 
 test: lint
 	$(BIN)/python tests/kernels/compile_all.py
-	$(BIN)/python -m pytest -n 2 -q
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -q
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow

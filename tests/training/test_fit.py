@@ -137,13 +137,15 @@ def test_the_mean_is_that_of_the_checkpoints(n_updates, share, taken, tmp_path):
     """Of every update of the share up to 200, of every second where there are more: in float64, rounded once."""
     options = SETTINGS | {"n_updates": n_updates, "learning_rate": 1e-2}
     m = model(n_fits=2)
-    run = dr.fit(m, wave(), keep="mean", mean_over=share, checkpoint_every=1, out=tmp_path / "run", **options)
+    out = None if n_updates > 100 else tmp_path / "run"                              # 450 checkpoints on the disk would say no more
+    run = dr.fit(m, wave(), keep="mean", mean_over=share, checkpoint_every=1, out=out, **options)
     want = np.mean([read(run.checkpoints[u], np.float64) for u in taken], 0).astype(np.float32)
     np.testing.assert_array_equal(read(run.mean), want)
     assert run.model is m
     np.testing.assert_array_equal(read(m), want)
     np.testing.assert_array_equal(read(run.last), read(run.checkpoints[n_updates]))
-    np.testing.assert_array_equal(read(dr.load(tmp_path / "run" / "checkpoints" / "mean")), want)
+    if out is not None:
+        np.testing.assert_array_equal(read(dr.load(out / "checkpoints" / "mean")), want)
     np.testing.assert_array_equal(read(dr.fit(model(n_fits=2), wave(), **options).model), read(run.last))      # looking changes nothing
     alone = dr.fit(dr.select(model(n_fits=2), fit=1), wave(), keep="mean", mean_over=share, **options)
     np.testing.assert_array_equal(read(alone.mean), read(dr.select(run, fit=1).mean))

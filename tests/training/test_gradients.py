@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from dynrnn_kernels.update.reference import window_loss
 from tests.models.families import DESCENDED, PULLED_BACK
 
 
+@functools.cache
 def lorenz(n: int = 600):
     return dr.load_dataset("lorenz63", n_steps=n, random_state=0)
 

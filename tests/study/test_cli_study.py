@@ -6,7 +6,7 @@ import pytest
 import dynrnn as dr
 from dynrnn.cli import main
 
-ESN = ["--setting", "esn", "--fix", "reservoir_dim=20", "--trials", "2", "--seeds", "2", "--no-progress"]
+ESN = ["--setting", "esn", "--fix", "reservoir_dim=20", "--trials", "2", "--seeds", "1", "--no-progress"]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_a_study_in_one_command_goes_on_with_the_same_command(tmp_path, capsys, 
     assert "spectral_radius" in capsys.readouterr().out
     main(["study", "rerun", out, "1"])
     assert "to the bit" in capsys.readouterr().out
-    main(["study", "rerun", out, "1", "--random-state", "5", "--seeds", "3"])
+    main(["study", "rerun", out, "1", "--random-state", "5", "--seeds", "1"])
     assert "other seeds" in capsys.readouterr().out
 
 

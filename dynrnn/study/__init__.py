@@ -16,6 +16,7 @@ _PUBLIC = {
     "Study": "study",
     "arguments_of": "setting",
     "as_space": "space",
+    "evaluate_store": "stored",
     "local_cluster": "cluster",
     "map_fits": "fits",
     "optimize": "optimize",
@@ -50,4 +51,5 @@ if TYPE_CHECKING:
     from dynrnn.study.setting import arguments_of
     from dynrnn.study.space import SPACES, as_space
     from dynrnn.study.storage import StudyStorage, open_storage
+    from dynrnn.study.stored import evaluate_store
     from dynrnn.study.study import Study

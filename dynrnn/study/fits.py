@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from tqdm.auto import tqdm
 
-from dynrnn.errors import ArgumentError, StudyError, check_int
+from dynrnn.errors import ArgumentError, check_int
 from dynrnn.models.base import Model
 from dynrnn.models.ensemble import concat_models, select_model
 from dynrnn.models.unwrap import model_of
 from dynrnn.streams import check_random_state
 from dynrnn.study.cluster import check_client
+from dynrnn.study.tasks import results_of, sent_once, submit
 from dynrnn.training.run import Run
 
 
@@ -61,16 +60,9 @@ def map_fits(
         return _numbered([function(item, *arguments, **options) for item in alone]) if listed else function(model, *arguments, **options)
     check_client(client)
     parts: list[tuple[Any, Any]] = [(item, slice(None)) for item in alone] if listed else list(_parts(client, model_of(model), fits_per_task))
-    # Sent once, as a task of its own, which Dask can run again where the worker that holds it is lost.
-    common = _submit(client, _same, (_without_fits(arguments), _without_fits(options)))
-    futures = [_submit(client, _call, function, part, _of_fits(arguments, at), _of_fits(options, at), common) for part, at in parts]
-    results = []
-    try:
-        for future in tqdm(futures, unit="task", disable=not progress):
-            results.append(_result(future))
-    finally:
-        for future in futures:
-            future.cancel()
+    common = sent_once(client, (_without_fits(arguments), _without_fits(options)))
+    futures = [submit(client, _call, function, part, _of_fits(arguments, at), _of_fits(options, at), common) for part, at in parts]
+    results = results_of(futures, progress)
     return _numbered(results) if listed else _joined(results)
 
 
@@ -78,10 +70,6 @@ def _call(function: Callable[..., Any], part: Any, arguments: dict[int, Any], op
     """A part's own arguments by place and by name, and in ``common`` those that it shares with the others."""
     places = common[0] | arguments
     return function(part, *[places[i] for i in range(len(places))], **common[1], **options)
-
-
-def _same(thing: Any) -> Any:
-    return thing
 
 
 def _with_one_seed(function: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -117,24 +105,6 @@ def _without_fits(values: Any) -> Any:
 def _of_fits(values: Any, at: slice) -> Any:
     pairs = values.items() if isinstance(values, dict) else enumerate(values)
     return {key: value.isel(fit=at) for key, value in pairs if _has_fits(value)}
-
-
-def _submit(client: Any, function: Callable[..., Any], *arguments: Any) -> Any:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sending large graph")                    # recordings go with the tasks, so that a lost worker loses none
-        return client.submit(function, *arguments, pure=False)
-
-
-def _result(future: Any) -> Any:
-    from distributed import KilledWorker
-
-    try:
-        return future.result()
-    except KilledWorker as error:
-        raise StudyError(
-            f"a part of the fits lost its worker {error.allowed_failures + 1} times; likely it runs out of memory. "
-            "Give fewer fits_per_task, or workers more memory."
-        ) from None
 
 
 def _joined(results: Sequence[Any]) -> Any:

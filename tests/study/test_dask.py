@@ -20,7 +20,8 @@ import xarray as xr
 from optuna.trial import TrialState
 
 import dynrnn as dr
-from dynrnn.errors import ArgumentError, RunFolderError, StudyError
+from dynrnn.errors import ArgumentError, RecordingError, RunFolderError, StudyError, UnknownNameError
+from dynrnn.results import write_results
 from dynrnn.results.run_folder import RunFolder
 from dynrnn.study.cluster import THREAD_VARIABLES
 from dynrnn.study.dask import _Crew, take_trials, work_on_client
@@ -170,6 +171,27 @@ def test_what_cannot_be_mapped_is_told(client, tmp_path):
         dr.study.map_fits(dr.generate, model, 10, client=client.cluster)
     with pytest.raises(ArgumentError, match=r"dask\.distributed\.Client, got str"):
         dr.study.map_fits(dr.generate, model, 10, client="tcp://127.0.0.1:8786")
+
+
+def test_a_store_is_evaluated_trial_by_trial(client, tmp_path):
+    model = dr.ShallowPLRNN(observed_dim=3, latent_dim=3, hidden_dim=4, n_fits=2, random_state=0)
+    x = np.cumsum(np.random.default_rng(0).standard_normal((3, 300, 3)), 1)
+    x[1] *= 2
+    recording = dr.as_recording(list(x), dt=0.1)
+    path = write_results(tmp_path / "many.zarr", {"test_data": recording, "more": xr.Dataset({"a": ("b", [1.0])})})
+    here = dr.study.evaluate_store(model, path, n_null=1)
+    xr.testing.assert_identical(here, dr.study.evaluate_store(model, path, n_null=1, client=client, trials_per_task=2))
+    assert here.d_stsp.dims == ("trial", "fit")
+    for k in range(3):
+        alone = dr.evaluate(model, recording.isel(trial=[k]), n_null=1)
+        for name in alone:
+            np.testing.assert_array_equal(here[name].values[k], alone[name].values)
+    with pytest.raises(UnknownNameError, match="Did you mean 'test_data'"):
+        dr.study.evaluate_store(model, path, "tst_data")
+    with pytest.raises(RecordingError, match="is no recording"):
+        dr.study.evaluate_store(model, path, "more", client=client)
+    with pytest.raises(ArgumentError, match="generated"):
+        dr.study.evaluate_store(model, path, generated=recording)
 
 
 def _ragged(model):

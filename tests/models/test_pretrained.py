@@ -8,7 +8,7 @@ from dynrnn.analysis.reconstruction import d_stsp
 from dynrnn.models import Reservoir
 from dynrnn.models.pretrained import FOLDER
 
-N_STARTS = 4
+N_STARTS = 2
 
 
 @pytest.mark.parametrize("name", sorted(dr.PRETRAINED))

@@ -22,18 +22,18 @@ def lorenz():
 
 @pytest.fixture(scope="module")
 def run(lorenz):
-    model = dr.ESN(3, 300, spectral_radius=0.4, input_scaling=0.5, bias_scaling=1.0, n_fits=8, random_state=0)
+    model = dr.ESN(3, 300, spectral_radius=0.4, input_scaling=0.5, bias_scaling=1.0, n_fits=4, random_state=0)
     return dr.fit(model, lorenz[0], ridge=1e-8, progress=False)
 
 
 def test_lorenz_for_more_than_four_lyapunov_times(run, lorenz):
-    """Eight reservoirs of 300 units, forecasts from ten states on another orbit each: the median valid time."""
+    """Four reservoirs of 300 units, forecasts from ten states on another orbit each: the median valid time."""
     test = lorenz[1]
     starts = np.stack([np.zeros(10, int), np.linspace(200, 7_000, 10).astype(int)], 1)
     ahead = dr.forecast(run, test, starts, 900).values
     truth = np.stack([test.observed.values[0, t + 1 : t + 901] for _, t in starts])
     sd = test.observed.std(("trial", "time")).values
-    times = [valid_prediction_time(truth, ahead[k], dt=0.02, max_lyapunov=0.9056, sd=sd) for k in range(8)]
+    times = [valid_prediction_time(truth, ahead[k], dt=0.02, max_lyapunov=0.9056, sd=sd) for k in range(4)]
     assert np.median(times) > 4
 
 
@@ -41,7 +41,7 @@ def test_random_starts_lead_to_the_attractor():
     """Fits to noisy data have two attractors, one of exponent 67 and more where no data lie, and that of the data, with .9, which starts must find. (With
     5,000 samples one loop of twelve leaves it.)"""
     recording = dr.load_dataset("lorenz63", n_steps=20_000, noise=0.05, random_state=0)
-    model = dr.ESN(3, 300, spectral_radius=0.4, input_scaling=0.5, bias_scaling=1.0, n_fits=4, random_state=0)
+    model = dr.ESN(3, 300, spectral_radius=0.4, input_scaling=0.5, bias_scaling=1.0, n_fits=2, random_state=0)
     found = dr.analysis.lyapunov_spectrum(dr.fit(model, recording, progress=False), 1, n_steps=200, n_segments=8)
     assert (found.value.values[:, 0] < 10).all()
 
@@ -54,7 +54,7 @@ def test_no_seam(run, lorenz, tmp_path):
     np.testing.assert_array_equal(along[:, 1:], state.values)
     np.testing.assert_array_equal(along[:, 0], dr.warmup(run, test.observed[0, :400]).values[:, 0])
     whole = dr.generate(run, 300, initial=state)
-    np.testing.assert_allclose(whole.observed[:, 0, 0], np.broadcast_to(test.observed[0, -1], (8, 3)), rtol=1e-14)     # the last sample itself
+    np.testing.assert_allclose(whole.observed[:, 0, 0], np.broadcast_to(test.observed[0, -1], (4, 3)), rtol=1e-14)     # the last sample itself
     write_group(tmp_path / "results.zarr", "middle", xr.Dataset({"state": whole.latent.isel(time=99)}))
     again = dr.load(dr.save(run, tmp_path / "esn.dynrnn"))
     middle = dr.read_results(tmp_path / "results.zarr")["middle"].state.load()
@@ -193,7 +193,7 @@ def test_bad_input_elsewhere(lorenz, run):
         dr.fit(dr.ShallowPLRNN(3, 3, 10), lorenz[0], ridge=1e-6)
     with pytest.raises(ArgumentError, match="has no past to be warmed up"):
         dr.warmup(dr.ShallowPLRNN(3, 3, 10), lorenz[0])
-    with pytest.raises(ArgumentError, match=r"\(fit, trial, latent\) = \(8, any, 303\)"):
+    with pytest.raises(ArgumentError, match=r"\(fit, trial, latent\) = \(4, any, 303\)"):
         dr.generate(run, 10, initial=dr.warmup(dr.select(run.model, fit=0), lorenz[1]))
     with pytest.raises(ArgumentError, match="Of an orbit take one time"):
         dr.generate(run, 10, initial=dr.generate(run, 10, initial=dr.warmup(run, lorenz[1])).latent)

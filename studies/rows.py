@@ -79,7 +79,8 @@ class Table:
 
 
 def tell_cost(rows: Sequence[Row], training: Any, seeds: int, updates: int, random_state: int) -> None:
-    """Core-hours that the rows' fits will take, from a handful of updates of one fit each on one thread; the first few compile."""
+    """Core-hours that the rows' fits will take: by processor time, of a handful of updates of one fit each on one thread, less that of a third as many, since
+    the first few compile and each call prepares its data."""
     total = 0.0
     for row in rows:
         model = row.make(n_fits=1, random_state=random_state)
@@ -87,14 +88,18 @@ def tell_cost(rows: Sequence[Row], training: Any, seeds: int, updates: int, rand
             continue
         options = {"progress": False, "random_state": random_state, "n_threads": 1, **row.options}
         data = training if row.training is None else row.training
-        dr.fit(dr.concat([model]), data, n_updates=2, **options)
-        n, took = 4, 0.0
-        while took < 0.3 and n < updates:
-            n *= 2
-            began = time.perf_counter()
-            dr.fit(dr.concat([model]), data, n_updates=n, **options)
-            took = time.perf_counter() - began
-        total += took / n * seeds * updates
+
+        def took(n: int) -> float:
+            began = time.process_time()
+            dr.fit(dr.concat([model]), data, n_updates=n, **options)  # noqa: B023 - called at once
+            return time.process_time() - began
+
+        took(2)
+        n, more = 4, 0.0
+        while more < 0.3 and n < updates:
+            n *= 3
+            more = took(n) - took(n // 3)
+        total += max(more, 0.0) / (n - n // 3) * seeds * updates
     print(f"{len(rows)} rows of {seeds} seeds, {updates:,} updates each: about {total / 3600:.2f} core-hours of training", flush=True)
 
 

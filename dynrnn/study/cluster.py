@@ -10,7 +10,8 @@ from typing import Any
 
 from dynrnn.errors import ArgumentError, check_int
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+NUMBA = "NUMBA_NUM_THREADS"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", NUMBA)
 LOOPBACK = "127.0.0.1"
 QUIET = logging.ERROR
 TTL = "5 minutes"             # without a sign of life Dask takes a worker for dead; compiled code lets signs of life through
@@ -52,19 +53,21 @@ def local_cluster(
         "host": LOOPBACK, "protocol": "tcp://", "nthreads": 1, "memory_limit": memory_limit, "dashboard": False, "dashboard_address": f"{LOOPBACK}:0",
         "death_timeout": "60s", "silence_logs": QUIET,
     }
-    workers = {i: {"cls": distributed.Nanny, "options": common | ({"env": {"CUDA_VISIBLE_DEVICES": devices[i % len(devices)]}} if devices else {})}
-               for i in range(n)}
+    own = [{NUMBA: str(threads)} | ({"CUDA_VISIBLE_DEVICES": devices[i % len(devices)]} if devices else {}) for i in range(n)]
+    workers = {i: {"cls": distributed.Nanny, "options": common | {"env": own[i]}} for i in range(n)}
     scheduler = {"cls": distributed.Scheduler, "options": {
         "host": LOOPBACK, "port": 0, "protocol": "tcp://", "dashboard": dashboard, "dashboard_address": f"{LOOPBACK}:0", "worker_ttl": TTL,
     }}
-    # The variables must be there before a process begins: it imports the user's script, and with it numpy, before Dask could set them.
+    # Those of BLAS must be there before a process begins: it imports the user's script, and with it numpy, before Dask could set them. Dask sets them in this
+    # process too, also when it starts a lost worker again; of Numba's that must not be, which would then refuse to compile here.
+    early = dict.fromkeys((name for name in THREAD_VARIABLES if name != NUMBA), str(threads))
     settings: dict[str, Any] = {
-        "distributed.nanny.pre-spawn-environ": dict.fromkeys(THREAD_VARIABLES, str(threads)), "distributed.worker.http.routes": [],
+        "distributed.nanny.pre-spawn-environ": early, "distributed.worker.http.routes": [],
         "distributed.comm.timeouts.tcp": TTL, "distributed.comm.timeouts.connect": "60s",       # a process that is kept waiting for a core is not lost
     }
     if not dashboard:
         settings["distributed.scheduler.http.routes"] = []
-    with dask.config.set(settings), _environment(dict.fromkeys(THREAD_VARIABLES, str(threads))):
+    with dask.config.set(settings), _environment(early):
         return distributed.SpecCluster(workers=workers, scheduler=scheduler, name=f"dynrnn-{os.getpid()}", silence_logs=QUIET)
 
 

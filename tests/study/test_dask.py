@@ -76,12 +76,15 @@ def killing(marks, when):
 
 
 def test_a_killed_worker_loses_nothing(client, tmp_path):
+    threads = os.environ.get("NUMBA_NUM_THREADS")
     marks = tmp_path / "marks"
     marks.mkdir()
     study = try_out(killing(marks, {(2, 0)}), client, tmp_path / "study", 6)
     assert [trial.state for trial in study._trials()] == [TrialState.COMPLETE] * 6
     tries = [len(list(marks.glob(f"{number}-*"))) for number in range(6)]
     assert tries == [1, 1, 2, 1, 1, 1]
+    # the worker that replaces it is started from this process, in which Numba has its threads and would refuse to compile with another number
+    assert os.environ.get("NUMBA_NUM_THREADS") == threads
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from triton.runtime.jit import JITFunction
 RECURRENCE = [f"dynrnn_kernels.additive.triton{suffix}" for suffix in ("_cells", "_steps", "_gradient", "_norms", "")]
 LTC = [*RECURRENCE, *(f"dynrnn_kernels.ltc.triton{suffix}" for suffix in ("_cells", "_steps", "_gradient", ""))]
 UPDATE = [f"dynrnn_kernels.update.{name}" for name in ("triton_book", "triton_draw", "triton_decoder", "triton_targets", "triton_loss", "triton_step")]
-INFLUENCE = [*RECURRENCE, *(f"dynrnn_kernels.{name}" for name in ("additive.triton_tangent", "influence.triton_steps", "influence.triton"))]
+INFLUENCE = [*RECURRENCE, *(f"dynrnn_kernels.influence.{name}" for name in ("triton_steps", "triton"))]
 DEVICE = [*RECURRENCE, *UPDATE, "dynrnn_kernels.update.device_arrays", "dynrnn_kernels.update.device"]
 
 

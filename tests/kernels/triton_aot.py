@@ -155,6 +155,8 @@ def main(which: str) -> None:
         for M, w2, dtype in product((3, 20, 64), ("identity", "selection", "centring"), (torch.float32, torch.float64)):
             report_influence(zero_map(M, max(1, M // 10) if w2 == "selection" else M, "relu", w2, 2, True, dtype), 16, 65)
         report_influence(zero_map(128, 500, "relu", "dense", 0, True, torch.float32), 16, 65)
+        for (M, H, dtype), (K, dense_A) in product(((5, 2000, torch.float64), (33, 400, torch.float64), (100, 50, torch.float32)), ((0, False), (3, True))):
+            report_influence(zero_map(M, H, "basis", "dense", K, dense_A, dtype), 16, 65)                                # spilled under other rules
         return
     if which == "few":
         for M, H, phi, B, dtype in FEW:

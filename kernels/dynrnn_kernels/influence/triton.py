@@ -70,7 +70,7 @@ def gradients(
     """Of all sequences, [F, B, size + M]; contiguous, of one dtype and device. ``how``, ``reset`` and ``wanted`` as in cpu.py."""
     F, B, T, M = z.shape
     check_fits(max(F, B))
-    wide, warps = hidden_of_block(lay, z.dtype), 16 if M > 64 else 8 if lay.n_bases else 4
+    wide, warps = hidden_of_block(lay, z.dtype), 8 if M > 32 or lay.n_bases else 4
     table = table_of(lay, wanted).to(z.device)
     Q, new = table.shape[1], lambda *shape: torch.empty(shape, dtype=z.dtype, device=z.device)
     NX, NY, block = 1 + M + lay.K + lay.H + (lay.H + M) * lay.n_bases, 2 + 2 * lay.H, min(STEPS, max(T, 1))
@@ -89,9 +89,10 @@ def gradients(
 
 
 def hidden_of_block(lay: Layout, dtype: torch.dtype) -> int:
-    """Hidden columns at once in the terms of a step. KernelError for an M that is too large."""
+    """Hidden columns at once in the terms of a step, found by compiling; with bases in float64 the numbers of each column's own take most registers.
+    KernelError for an M that is too large."""
     config = choose(lay, 1, 1, dtype)
-    return config.hidden if lay.w2 != DENSE else min(config.hidden, max(8, 2048 // (4 if lay.n_bases else 1) // padded(lay.M)))
+    return config.hidden if lay.w2 != DENSE else min(config.hidden, 16 if lay.n_bases and dtype == torch.float64 else 2048 // padded(lay.M))
 
 
 def columns_of_block(M: int, dtype: torch.dtype) -> int:

@@ -16,6 +16,8 @@ import triton.language as tl
 
 from dynrnn_kernels.additive.map import PHI_KINDS
 from dynrnn_kernels.additive.triton_cells import (
+    CENTRING,
+    DENSE,
     activation,
     add_inputs,
     bias,
@@ -31,13 +33,27 @@ from dynrnn_kernels.additive.triton_cells import (
     transposed_times,
 )
 from dynrnn_kernels.additive.triton_steps import values
-from dynrnn_kernels.additive.triton_tangent import pushed
 from dynrnn_kernels.influence.cpu_step import FULL as FULL_J
 from dynrnn_kernels.influence.cpu_step import LEAK as LEAK_J
 
 CLIPPED, CLIPPED_BASIS = tl.constexpr(PHI_KINDS.index("clipped")), tl.constexpr(PHI_KINDS.index("clipped_basis"))
 FULL, LEAK = tl.constexpr(FULL_J), tl.constexpr(LEAK_J)
 ONE, EXACT = tl.constexpr(1), tl.constexpr("ieee")
+
+
+@triton.jit
+def through_hidden(J, d, W1, base, j, on, m, lay: tl.constexpr):
+    """J' + W2' diag(d) W1' for a block of hidden columns; all of them unless W2 is dense, whose columns are loaded one by one, not kept beside W1."""
+    if lay.w2 == DENSE:
+        for n in range(lay.M):
+            into = tl.load(base + lay.W2 + j * lay.M + n, mask=on, other=0.0)
+            J = tl.where((m == n)[:, None], J + transposed_times(W1, d * into, ONE, EXACT)[None, :], J)
+        return J
+    else:
+        own = d[:, None] * W1
+        if lay.w2 == CENTRING:
+            own -= (tl.sum(own, 0) / lay.M)[None, :]
+        return J + own
 
 
 @triton.jit(do_not_specialize=["B", "T", "first", "block", "chunks", "reset"])
@@ -59,14 +75,13 @@ def terms_kernel(
     J = tl.where(same, values(base + lay.a, 0, m, lay)[:, None], 0.0)
     if lay.A >= 0:
         J += tl.trans(tile_A(base, m, lay))
-    one = tl.where(same & real[:, None], 1.0, 0.0).to(zt.dtype)
     into_x, into_y = x_all + row * NX, y_all + row * NY
     gained = tl.full((BB, BM), 0.0, zt.dtype)
     for c in range(chunks):
         j = column_of(tl.arange(0, BH), lay) + c * BH
         on = (j >= 0) & (j < lay.H)
-        W1, W2, h2 = tile_W1(base, j, m, lay), tile_W2(base, j, m, lay), bias(base, j, lay)
-        v = add_inputs(hidden_of(W2, zt, lay, ONE, EXACT), base, j, on, uk, lay, lay.D) + h2
+        h2 = bias(base, j, lay)
+        v = add_inputs(hidden_of(tile_W2(base, j, m, lay), zt, lay, ONE, EXACT), base, j, on, uk, lay, lay.D) + h2
         d = slope_of(v, h2, base, j, lay)
         d_bias = d
         if lay.phi == CLIPPED:
@@ -74,8 +89,9 @@ def terms_kernel(
         tl.store(into_x + 1 + lay.M + lay.K + j, activation(v, h2, base, j, lay), mask=on)
         tl.store(into_y + 2 + j, d, mask=on)
         tl.store(into_y + 2 + lay.H + j, d_bias, mask=on)
+        W1 = tile_W1(base, j, m, lay)                                           # after these stores, so that W2 has left the registers
         if HOW != LEAK:
-            J = pushed(one, J, lay.M, m, d, W1, W2, lay)
+            J = through_hidden(J, d, W1, base, j, on, m, lay)
         for k in tl.range(0, lay.n_bases, loop_unroll_factor=1):
             over = v - tl.load(base + lay.threshold + j * lay.n_bases + k, mask=on, other=0.0)
             rise, term = -tl.load(base + lay.slope + k) * step_of(over), relu(over)

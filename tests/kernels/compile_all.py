@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import dynrnn as dr
-from dynrnn_kernels import recurrences
+from dynrnn_kernels import chain, recurrences
 from dynrnn_kernels.additive import forced_sequence
 from dynrnn_kernels.additive.layout import cpu_layout, pack
 from dynrnn_kernels.additive.norms import mean_norms, spectral_norms
@@ -46,6 +46,9 @@ def compile_for(dtype: torch.dtype) -> None:
         dr.ColumnarLearner(2, 1, random_state=0).step([0.0, 1.0], 0.0)
         dr.ElementwiseLSTMLearner(2, 2, 1, random_state=0).step([0.0, 1.0], [0.0])
         dr.OnlineLearner(dr.ShallowPLRNN(2, 2, 4, random_state=0), warmup=0, random_state=0).learn(np.eye(2))
+        deep = dr.DeepESN(1, 6, 2, density=1.0, random_state=0).map()
+        chain.orbit(deep, z.new_zeros(1, 1, 7), 2)
+        chain.carry(deep, z.new_zeros(1, 1, 7), random_frames((1, 1, 1, 7), np.random.default_rng(0)), 2)
         forward_sequence(model.additive_map(), z, torch.zeros(1, 2, 5, 3, dtype=dtype), 0.1).sum().backward()
         for route in ("pruned", "search"):
             dr.analysis.cycles(([[2.0]], [[-4.0]], [[1.0]], [0.0], [-0.5]), max_period=4, route=route)

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynrnn.analysis.lyapunov.carrier import Carrier, Mapped
-from dynrnn_kernels.recurrences import forced_sequence
+from dynrnn.analysis.lyapunov.carrier import Carrier, Mapped, free_run
 
 STRETCH_NUMBERS = 2**22      # latent numbers of the stretches held at once: 32 MiB
 
@@ -15,11 +14,7 @@ STRETCH_NUMBERS = 2**22      # latent numbers of the stretches held at once: 32 
 def stretch(carrier: Carrier, z: Tensor, n_steps: int) -> Tensor:
     """The states after each of ``n_steps``, [F, S, n_steps, M], from z [F, S, M]."""
     if isinstance(carrier, Mapped):
-        F, S, M = z.shape
-        nothing = z.new_zeros(1).expand(F, S, n_steps, M)
-        u = carrier.constant.expand(F, S, n_steps, carrier.input_dim) if carrier.input_dim else None
-        with torch.no_grad():
-            return forced_sequence(carrier.map, z.contiguous(), nothing, z.new_zeros(()), u, backend="cpu")
+        return free_run(carrier.map, z, n_steps, carrier.constant.expand(1, 1, n_steps, -1) if carrier.input_dim else None)
     states = []
     for _ in range(n_steps):
         z = carrier.advance(z, 1)

@@ -11,7 +11,7 @@ import xarray as xr
 from torch import Tensor
 
 from dynrnn.analysis.contraction.sector import sectors_of
-from dynrnn.analysis.lyapunov.carrier import Mapped, subject_of
+from dynrnn.analysis.lyapunov.carrier import Mapped, free_run, subject_of
 from dynrnn.analysis.lyapunov.conditional import conditional_exponents, trials_of
 from dynrnn.analysis.lyapunov.estimate import half_width, mean_and_error
 from dynrnn.analysis.piecewise.canonical import NOT_FINITE
@@ -20,7 +20,6 @@ from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.base import Model
 from dynrnn.models.unwrap import model_of
 from dynrnn.streams import check_random_state
-from dynrnn_kernels.recurrences import forced_sequence
 
 LEAST = 21                   # samples of a trial
 BLOCK_NUMBERS = 2**21        # latent numbers of one block of steps held in memory at once
@@ -134,14 +133,11 @@ def _distances(carrier: Mapped, z: Tensor, u: Tensor) -> np.ndarray:
     out = np.empty((F, B, N // 2, T))
     out[..., 0] = _apart(now[:, :, None], B)[..., 0]
     block = max(1, BLOCK_NUMBERS // (F * B * N * M))
-    with torch.no_grad():
-        for first in range(1, T, block):
-            drive = u[:, first : first + block].repeat_interleave(N, 0)[None]
-            n = drive.shape[2]
-            nothing = z.new_zeros(1).expand(F, B * N, n, M)
-            states = forced_sequence(carrier.map, now, nothing, z.new_zeros(()), drive.expand(F, -1, -1, -1), backend="cpu")
-            out[..., first : first + n] = _apart(states, B)
-            now = states[:, :, -1].contiguous()
+    for first in range(1, T, block):
+        drive = u[:, first : first + block].repeat_interleave(N, 0)[None]
+        states = free_run(carrier.map, now, drive.shape[2], drive)
+        out[..., first : first + drive.shape[2]] = _apart(states, B)
+        now = states[:, :, -1].contiguous()
     return out
 
 

@@ -16,9 +16,11 @@ from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.smooth.system import check_callable, jacobian_by_copies
 from dynrnn.errors import ArgumentError, check_int
 from dynrnn.models.base import Model
+from dynrnn_kernels import chain
 from dynrnn_kernels.additive import AdditiveMap
 from dynrnn_kernels.additive.orbit import later, orbit, suits
 from dynrnn_kernels.additive.tangent import Carried, carry, carry_by
+from dynrnn_kernels.chain import ChainMap
 from dynrnn_kernels.recurrences import Map, forced_sequence, jacobian, step
 
 BLOCK_NUMBERS = 2**20        # latent numbers held at once on the way to a later state
@@ -74,9 +76,19 @@ def derivative_along(function: Callable[[Tensor], Tensor], x: Tensor, q: Tensor)
     return out.detach(), moved
 
 
+def free_run(map: Map, z: Tensor, n_steps: int, u: Tensor | None = None) -> Tensor:
+    """The states [F, S, n_steps, M] after each step from z [F, S, M] on, along u [1 or F, 1 or S, n_steps, K]."""
+    if isinstance(map, ChainMap):
+        return chain.orbit(map, z, n_steps, u, backend="cpu")
+    F, S, M = z.shape
+    nothing = z.new_zeros(1).expand(F, S, n_steps, M)
+    with torch.no_grad():
+        return forced_sequence(map, z.contiguous(), nothing, z.new_zeros(()), None if u is None else u.expand(F, S, -1, -1), backend="cpu")
+
+
 @dataclass(frozen=True)
 class Mapped:
-    """Fits of a map of the kernels; ``constant`` [K] is the input where none is given. Tangents of an additive map are compiled; others go
+    """Fits of a map of the kernels; ``constant`` [K] is the input where none is given. Tangents of additive maps and chains are compiled; others go
     by J, or without it where they are few."""
 
     map: Map
@@ -105,32 +117,24 @@ class Mapped:
         if u is None and isinstance(self.map, AdditiveMap) and suits(self.map, S):
             return later(self.map, z, n_steps, self.constant)
         block = max(1, BLOCK_NUMBERS // max(1, F * S * M))
-        nothing = z.new_zeros(1).expand(F, S, min(block, n_steps), M)
-        with torch.no_grad():
-            for first in range(0, n_steps, block):
-                n = min(block, n_steps - first)
-                drive = self._drive(None if u is None else u[:, :, first : first + n], n)
-                drive = None if drive is None else drive.expand(F, S, n, -1)
-                z = forced_sequence(self.map, z, nothing[:, :, :n], z.new_zeros(()), drive, backend="cpu")[:, :, -1]
+        for first in range(0, n_steps, block):
+            n = min(block, n_steps - first)
+            z = free_run(self.map, z, n, self._drive(None if u is None else u[:, :, first : first + n], n))[:, :, -1]
         return z
 
     def path(self, z: Tensor, n_steps: int) -> Tensor:
         """The states [F, S, n_steps, M] from z [F, S, M] on."""
         if isinstance(self.map, AdditiveMap) and suits(self.map, z.shape[1]):
             return orbit(self.map, z, n_steps, self.constant)
-        drive = self._drive(None, n_steps - 1)
-        nothing = z.new_zeros(1).expand(*z.shape[:2], n_steps - 1, self.dim)
-        with torch.no_grad():
-            after = forced_sequence(
-                self.map, z, nothing, z.new_zeros(()), None if drive is None else drive.expand(*z.shape[:2], n_steps - 1, -1), backend="cpu"
-            )
-        return torch.cat([z[:, :, None], after], 2)
+        return torch.cat([z[:, :, None], free_run(self.map, z, n_steps - 1, self._drive(None, n_steps - 1))], 2)
 
     def carry(self, z: Tensor, Q: Tensor, n_steps: int, interval: Tensor, u: Tensor | None, pair: Tensor | None, distance: Tensor, path: bool) -> Carried:
         inputs = self._drive(u, n_steps)
-        if isinstance(self.map, AdditiveMap):
-            return carry(self.map, z, Q, n_steps, interval, u=inputs, pair=pair, distance=distance, keep_path=path, backend="cpu")
-        map = self.map
+        map, options = self.map, {"u": inputs, "pair": pair, "distance": distance, "keep_path": path, "backend": "cpu"}
+        if isinstance(map, AdditiveMap):
+            return carry(map, z, Q, n_steps, interval, **options)
+        if isinstance(map, ChainMap):
+            return chain.carry(map, z, Q, n_steps, interval, **options)
 
         def drive(t: int) -> Tensor | None:
             return None if inputs is None else inputs[:, :, t].expand(*z.shape[:2], -1)

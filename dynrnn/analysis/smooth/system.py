@@ -18,6 +18,7 @@ from dynrnn.errors import ArgumentError, check_int
 from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.base import Model
 from dynrnn_kernels.additive import AdditiveMap
+from dynrnn_kernels.chain import ChainMap
 from dynrnn_kernels.recurrences import Map, jacobian, step
 
 LEAVE_ROUTE = "Leave route out, or take route='smooth'."
@@ -80,7 +81,7 @@ def _of_model(model: Model, inputs: Any) -> SmoothMaps:
     if u.shape != (K,) or not np.isfinite(u).all():
         raise ArgumentError(f"inputs must be one constant input of shape ({K},), finite, for a map without time; got shape {u.shape}.")
     whole = model.map().to(torch.float64)
-    if isinstance(whole, AdditiveMap):
+    if isinstance(whole, (AdditiveMap, ChainMap)):
         whole = whole.written_out()                                             # a batch of states by a whole matrix takes less than torch's sparse products
     maps: list[SmoothMap | None] = []
     for k in range(model.n_fits):

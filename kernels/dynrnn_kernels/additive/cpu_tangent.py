@@ -14,9 +14,9 @@ import numpy as np
 from numba import njit
 
 from dynrnn_kernels.additive.cpu_cells import CLIPPED, RELU, W2_CENTRING, W2_DENSE, activate, add_scaled, add_to, basis_of, matrix, spread, unit_slopes
-from dynrnn_kernels.additive.cpu_frames import orthonormalise, put_away
 from dynrnn_kernels.additive.cpu_matrices import multiply, stored
 from dynrnn_kernels.additive.cpu_norms import dense_A, lanes, written_W2
+from dynrnn_kernels.additive.cpu_segments import end_interval, give_segments, take_drive, take_segments
 from dynrnn_kernels.additive.cpu_steps import OF_A, OF_W1, OF_W2, hidden_drive
 from dynrnn_kernels.additive.cpu_units import by_coordinate, by_lane, move_by_units, units_scratch
 from dynrnn_kernels.additive.lanes import dots
@@ -77,22 +77,6 @@ def move_by_vectors(lay, W1, W2, D, A, a, d, Q, k, ring, hidden, extra, out):
             add_to(extra1, after1)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def renew_pair(z, other, Q, distance, growth):
-    """growth [ROWS] *= how far the orbit beside has gone, in distances; it comes back to one distance. Two orbits that met go on apart, along q_1."""
-    for r in range(ROWS):
-        square = z.dtype.type(0)
-        for m in range(z.shape[0]):
-            square += (other[m, r] - z[m, r]) ** 2
-        apart = np.sqrt(square)
-        back, along = distance / apart, z.dtype.type(0)
-        if apart == 0:
-            back, along = z.dtype.type(0), distance
-        growth[r] *= apart / distance
-        for m in range(z.shape[0]):
-            other[m, r] = z[m, r] + (back * (other[m, r] - z[m, r]) + along * Q[m, r])
-
-
 @njit(cache=True, nogil=True, inline="always")
 def tangent_chunk(f, first, flat, lay, z_all, Q_all, pair_all, u, interval, distance, log_r, log_pair, widest, failed, path):
     """``tangent_of_thread`` for ROWS segments of one fit, from ``first`` on; lanes past the last repeat the first."""
@@ -127,25 +111,15 @@ def tangent_chunk(f, first, flat, lay, z_all, Q_all, pair_all, u, interval, dist
     if lay.h2 >= 0:
         spread(flat[lay.h2 : lay.h2 + H], h2)
     logs[:], growth[:] = 0, 1
-    for r in range(ROWS):
-        row = first + r if r < n else first
-        for m in range(M):
-            X[m, r] = z_all[f, row, m]
-            if pairs:
-                X[M + m, r] = pair_all[f, row, m]
-            for j in range(k):
-                Q[j * M + m, r] = Q_all[f, row, j, m]
+    take_segments(f, first, n, z_all, Q_all, pair_all, X, Q)
     if by_units:
         by_lane(Q, k, M, frames)
     wide, narrow = H * ROWS, M * ROWS
     p1, phi1, d1, h21, X1, Y1 = p.reshape(wide), phi.reshape(wide), d.reshape(wide), h2.reshape(wide), X.reshape(X.size), Y.reshape(Y.size)
     a1, h11, extra1, J1, constant1 = a.reshape(narrow), h1.reshape(narrow), extra.reshape(narrow), J.reshape(J.size), constant.reshape(J.size)
-    u_fit, since = min(f, u.shape[0] - 1), 0
+    since = 0
     for t in range(n_steps):
-        for r in range(ROWS):
-            row = min(first + r if r < n else first, u.shape[1] - 1)
-            for i in range(K):
-                drive[i, r] = u[u_fit, row, t, i]
+        take_drive(f, first, n, u, t, drive)
         if path.shape[1] > 0 and first == 0:
             for m in range(M):
                 path[f, t, m] = X[m, 0]
@@ -181,31 +155,10 @@ def tangent_chunk(f, first, flat, lay, z_all, Q_all, pair_all, u, interval, dist
         since = 0
         if by_units:
             by_coordinate(frames, k, M, Q)
-        orthonormalise(Q, k, M, work, growth, logs, ratio)
+        end_interval(t, X, Q, k, distance, work, growth, logs, ratio, failed[f, first : first + n])
         if by_units:
             by_lane(Q, k, M, frames)
-        for r in range(n):
-            finite = True
-            for m in range(M):
-                finite &= np.isfinite(X[m, r])
-            if not finite and failed[f, first + r] < 0:
-                failed[f, first + r] = t
-        if pairs:
-            renew_pair(X[:M], X[M:], Q[:M], distance, growth[k])
-            put_away(growth, logs, k)
-    for r in range(n):
-        row = first + r
-        for m in range(M):
-            z_all[f, row, m] = X[m, r]
-            if pairs:
-                pair_all[f, row, m] = X[M + m, r]
-            for j in range(k):
-                Q_all[f, row, j, m] = Q[j * M + m, r]
-        for j in range(k):
-            log_r[f, row, j] += logs[j, r] + np.log(growth[j, r])
-        widest[f, row] = max(widest[f, row], np.log(ratio[r]))
-        if pairs:
-            log_pair[f, row] += logs[k, r] + np.log(growth[k, r])
+    give_segments(f, first, n, X, Q, growth, logs, ratio, z_all, Q_all, pair_all, log_r, log_pair, widest)
 
 
 @njit(cache=True, nogil=True)

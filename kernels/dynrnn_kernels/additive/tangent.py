@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from dynrnn_kernels.additive.map import AdditiveMap
 from dynrnn_kernels.additive.reference import activation_slope, apply, preactivation, step
 from dynrnn_kernels.backends import choose_backend
 from dynrnn_kernels.errors import KernelError
+
+if TYPE_CHECKING:
+    from dynrnn_kernels.recurrences import Map
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,26 @@ def carry(
     ``triton`` has no registers for: M > 64 (float32: 128), or M k, both rounded up to powers of two, above 4,096 (float32: 8,192).
     """
     backend = choose_backend(z.device, backend)
+    u, every, apart = checked(map, z, Q, n_steps, interval, u, pair, distance)
+    if backend == "reference":
+        return by_torch(map, step, tangents, z, Q, every, u, pair, apart, keep_path)
+    map = map.to(z.dtype)
+    if backend == "cpu":
+        flats, layout = pack(map).detach().contiguous().numpy(), cpu_layout(map)
+        return in_place(lambda *tensors: cpu_tangent.carry(flats, layout, *(x.numpy() for x in tensors)), z, Q, every, u, pair, apart, keep_path)
+    plain = map.written_out()
+    return in_place(partial(device_tangents().carry, pack(plain).detach().contiguous(), layout_of(plain)), z, Q, every, u, pair, apart, keep_path)
+
+
+def device_tangents() -> Any:
+    """The Triton kernel, imported when it is first used."""
+    return importlib.import_module("dynrnn_kernels.additive.triton_tangent")
+
+
+def checked(
+    map: Map, z: Tensor, Q: Tensor, n_steps: int, interval: int | Tensor, u: Tensor | None, pair: Tensor | None, distance: float | Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(u, interval [F], distance [F]) of what ``carry`` was given for F maps of any recurrence; KernelError, naming the argument, for what does not fit."""
     F, S, M = z.shape
     K, k = map.input_dim, Q.shape[2] if Q.ndim == 4 else 0
     if F != map.n_fits or M != map.latent_dim:
@@ -80,32 +104,20 @@ def carry(
     for name, x in given.items():
         if x.dtype != z.dtype or x.device != z.device:
             raise KernelError(f"{name} is {x.dtype} on {x.device}, z is {z.dtype} on {z.device}; convert one of them")
-    if backend == "reference":
-        return _by_torch(map, z, Q, every, u, pair, apart, keep_path)
-    return _by_kernel(backend, map.to(z.dtype), z, Q, every, u, pair, apart, keep_path)
+    return u, every, apart
 
 
-def device_tangents() -> Any:
-    """The Triton kernel, imported when it is first used."""
-    return importlib.import_module("dynrnn_kernels.additive.triton_tangent")
-
-
-def _by_kernel(
-    backend: str, map: AdditiveMap, z: Tensor, Q: Tensor, every: Tensor, u: Tensor, pair: Tensor | None, distance: Tensor, keep_path: bool
+def in_place(
+    compute: Callable[..., None], z: Tensor, Q: Tensor, every: Tensor, u: Tensor, pair: Tensor | None, distance: Tensor, keep_path: bool
 ) -> Carried:
-    """Both kernels work in place, on contiguous tensors of their own."""
+    """What a kernel computes in place, on contiguous tensors of its own."""
     F, S, M = z.shape
     z, Q = z.detach().clone(memory_format=torch.contiguous_format), Q.detach().clone(memory_format=torch.contiguous_format)
     beside = z.new_empty(F, 0, M) if pair is None else pair.detach().clone(memory_format=torch.contiguous_format)
     log_r, log_pair, widest = z.new_zeros(F, S, Q.shape[2]), z.new_zeros(F, S), z.new_zeros(F, S)
     failed = torch.full((F, S), -1, dtype=torch.int64, device=z.device)
     path = z.new_empty(F, u.shape[2] if keep_path else 0, M)
-    arrays = z, Q, beside, u.detach().contiguous(), every.to(z.device).contiguous(), distance.contiguous(), log_r, log_pair, widest, failed, path
-    if backend == "cpu":
-        cpu_tangent.carry(pack(map).detach().contiguous().numpy(), cpu_layout(map), *(x.numpy() for x in arrays))
-    else:
-        plain = map.written_out()
-        device_tangents().carry(pack(plain).detach().contiguous(), layout_of(plain), *arrays)
+    compute(z, Q, beside, u.detach().contiguous(), every.to(z.device).contiguous(), distance.contiguous(), log_r, log_pair, widest, failed, path)
     return Carried(z, Q, None if pair is None else beside, log_r, log_pair, widest, failed, path)
 
 
@@ -143,7 +155,11 @@ def spread_of(lengths: Tensor) -> Tensor:
     return torch.where(longest >= shortest, torch.log(longest / shortest), torch.zeros_like(longest))
 
 
-def _by_torch(map: AdditiveMap, z: Tensor, Q: Tensor, every: Tensor, u: Tensor, pair: Tensor | None, distance: Tensor, keep_path: bool) -> Carried:
+def by_torch(
+    map: Map, step: Callable[..., Tensor], tangents: Callable[..., Tensor], z: Tensor, Q: Tensor, every: Tensor, u: Tensor, pair: Tensor | None,
+    distance: Tensor, keep_path: bool,
+) -> Carried:
+    """``carry`` of a map by its step(map, z, u) and tangents(map, z, Q, u)."""
     F, S, _ = z.shape
     map = map.to(z.dtype)
 

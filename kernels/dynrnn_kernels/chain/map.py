@@ -54,3 +54,7 @@ class ChainMap:
 
     def to(self, dtype: torch.dtype) -> ChainMap:
         return ChainMap(tuple(stage.to(dtype) for stage in self.stages))
+
+    def written_out(self) -> ChainMap:
+        """The same chain without structures."""
+        return ChainMap(tuple(stage.written_out() for stage in self.stages))

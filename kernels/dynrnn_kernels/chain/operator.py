@@ -12,7 +12,7 @@ from dynrnn_kernels.stepwise import forced_stepwise
 
 
 def backends() -> tuple[str, ...]:
-    """Torch alone: deep reservoirs are driven and run by ``dynrnn_kernels.reservoir``."""
+    """Torch alone; free orbits and tangents are compiled (``orbit``, ``carry``), and deep reservoirs are driven by ``dynrnn_kernels.reservoir``."""
     return ("reference",)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from dynrnn_kernels.additive import reference as additive
+from dynrnn_kernels.additive import tangent
 from dynrnn_kernels.chain.map import ChainMap
 
 
@@ -25,3 +26,11 @@ def jacobian(map: ChainMap, z: Tensor, u: Tensor | None = None) -> Tensor:
         z = additive.step(stage, z, drive)
     assert product is not None
     return product
+
+
+def tangents(map: ChainMap, z: Tensor, Q: Tensor, u: Tensor | None = None) -> Tensor:
+    """J q of every vector, stage by stage: z [F, S, M], Q [F, S, k, M] -> [F, S, k, M]."""
+    for stage in map.stages:
+        drive = u if stage.input_dim else None
+        Q, z = tangent.tangents(stage, z, Q, drive), additive.step(stage, z, drive)
+    return Q

@@ -111,8 +111,8 @@ def test_a_deep_reservoir_is_fitted_like_any():
 
 @pytest.mark.slow
 def test_exponents_of_chains_and_polynomials():
-    """Tangents go through J there. Henon's map: they add up to ln .3, and the largest is .419. A chain at a stable cycle: those of its Jacobians' product;
-    the prediction is a function of the units, so that one direction dies at once."""
+    """A polynomial's tangents go through J, a chain's through its stages. Henon's map: they add up to ln .3, the largest is .419. A chain at a stable cycle:
+    those of its Jacobians' product; the prediction is a function of the units, so that one direction dies at once."""
     henon = dr.NextGenerationReservoir(1, 2, increment=False, random_state=0)
     henon.W_out.copy_(torch.tensor([[[0.0, 0.3, -1.4, 0.0, 0.0]]]))
     henon.b_out.fill_(1.0)
@@ -151,12 +151,40 @@ def test_bad_arguments(options, error, said):
         DeepESN(2, 20, random_state=0, **{"n_layers": 3} | options)
 
 
-def test_few_tangent_vectors_move_as_the_jacobian_moves_them():
-    """Two vectors of a chain go without J, as many as it has units by it; the first two of a frame do not depend on the others."""
-    carrier = subject_of(with_readout(DeepESN(2, 8, 4, density=0.5, n_fits=2, random_state=0))).carrier
+@pytest.mark.parametrize("kind", [*KINDS, "identity", "last", "memory"])
+def test_analysis_carries_what_the_model_does(kind):
+    """Compiled orbits and tangents that analysis takes, of every kind of deep reservoir and of the memory network, against the model's step and Jacobian."""
+    options = {"bias_scaling": 0.4, "input_dim": 1, "n_fits": 2, "random_state": 1}
+    if kind == "memory":
+        model = dr.ResidualMemoryNetwork(2, 14, 9, memory_radius=0.9, **options)
+    else:
+        layers = KINDS | {"identity": {"branch": "identity", "alpha": 0.6, "beta": 0.5}, "last": {"readout": "last", "density": 0.5, "leak": 0.6}}
+        model = DeepESN(2, 23, 3, **options, **layers[kind])
+    g = torch.Generator().manual_seed(0)
+    model.W_out.copy_(0.2 * torch.randn(model.W_out.shape, generator=g, dtype=torch.float64))
+    carrier, T = subject_of(model, inputs=[0.3]).carrier, 6
+    M = carrier.dim
+    z, one = torch.randn(2, 9, M, generator=g, dtype=torch.float64), torch.ones(2, dtype=torch.int64)
+    Q = torch.linalg.qr(torch.randn(2, 9, M, 3, generator=g, dtype=torch.float64))[0].mT.contiguous()
+    u, now, vectors, path = torch.full((2, 9, 1), 0.3, dtype=torch.float64), z, Q.mT, [z]
+    for _ in range(T):
+        vectors, now = model.jacobian(now, u) @ vectors, model.step(now, u)
+        path.append(now)
+    torch.testing.assert_close(carrier.path(z, T + 1), torch.stack(path, 2), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(carrier.advance(z, T), now, rtol=1e-12, atol=1e-12)
+    carried = carrier.carry(z, Q, T, one, None, None, one.double(), False)
+    torch.testing.assert_close(carried.z, now, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(carried.log_r.sum(-1), torch.linalg.svdvals(vectors).log().sum(-1), rtol=0, atol=1e-9)      # volumes, however thin: as ln
+    first = torch.linalg.vector_norm(vectors[..., 0], dim=-1).log()
+    torch.testing.assert_close(carried.log_r[..., 0], first, rtol=0, atol=1e-11)
+
+
+def test_few_tangent_vectors_of_a_polynomial_go_without_its_jacobian():
+    """Two vectors by the derivative of the step along them, as many as the line is long by J; the first two of a frame do not depend on the others."""
+    carrier = subject_of(with_readout(dr.NextGenerationReservoir(2, 4, n_fits=2, random_state=0))).carrier
     g = torch.Generator().manual_seed(0)
     M = carrier.dim
-    z, one = torch.randn(2, 3, M, generator=g, dtype=torch.float64), torch.ones(2, dtype=torch.int64)
+    z, one = 0.1 * torch.randn(2, 3, M, generator=g, dtype=torch.float64), torch.ones(2, dtype=torch.int64)
     Q = torch.linalg.qr(torch.randn(2, 3, M, M, generator=g, dtype=torch.float64))[0].mT.contiguous()
     few, all_of_them = (carrier.carry(z, q, 4, one, None, None, one.double(), False) for q in (Q[:, :, :2].contiguous(), Q))
     torch.testing.assert_close(few.Q, all_of_them.Q[:, :, :2], rtol=1e-9, atol=1e-9)

@@ -291,17 +291,18 @@ def warmup(model: Any, recording: Any) -> xr.DataArray:
     return xr.DataArray(states_along(model, recording, ends), dims=("fit", "trial", "latent"), coords=coords, name="state")
 
 
-def forecast(model: Any, recording: Any, starts: Int[np.ndarray, "start 2"], n_steps: int) -> xr.DataArray:
+def forecast(model: Any, recording: Any, starts: Any, n_steps: int) -> xr.DataArray:
     """Free runs of ``n_steps`` from many samples of a recording.
 
-    starts : (trial, time) indices of the samples to start from; those with inputs or elapsed times need n_steps samples after them. A reservoir is driven by
-        the trial up to each of them; other models start from the sample alone.
+    starts : (trial, time) indices [start, 2] of the samples to start from; those with inputs or elapsed times need n_steps samples after them. A reservoir is driven by
+        the trial up to each of them; other models start from the sample alone. ArgumentError for one that is not in its trial.
     Returns (fit, start, lead, <name>) in the recording's units, lead = 1..n_steps. Cost O(fit start n_steps M H), memory O(fit start n_steps N).
     """
     model = model_of(model)
     recording = uneven_or_even(recording)
     check_fits(model, recording)
     check_int("n_steps", n_steps, low=1)
+    starts = _checked_starts(starts, recording.n_time.values)
     name, labels = observed_axis(model)
     values = recording.observed.values
     F = model.n_fits
@@ -328,3 +329,18 @@ def forecast(model: Any, recording: Any, starts: Int[np.ndarray, "start 2"], n_s
             out[:, first : first + block] = model.readout(free_run(z, n_steps, u, *own)).numpy()
     coords = {"fit": model.fit_number.numpy().copy(), "lead": np.arange(1, n_steps + 1), name: labels}
     return xr.DataArray(out, dims=("fit", "start", "lead", name), coords=coords)
+
+
+def _checked_starts(starts: Any, lengths: np.ndarray) -> Int[np.ndarray, "start 2"]:
+    starts = np.asarray(starts)
+    if starts.ndim != 2 or starts.shape[1] != 2 or not np.issubdtype(starts.dtype, np.integer):
+        raise ArgumentError(f"starts must be whole numbers, a pair (trial, time) in each row, got an array {starts.shape} of {starts.dtype}.")
+    trial, time = starts.T
+    there = (trial >= 0) & (trial < len(lengths))
+    there[there] &= (time[there] >= 0) & (time[there] < lengths[trial[there]])
+    if not there.all():
+        row = int(np.argmin(there))
+        known = 0 <= trial[row] < len(lengths)
+        held = f"which has the samples 0 to {lengths[trial[row]] - 1}" if known else f"and there are the trials 0 to {len(lengths) - 1}"
+        raise ArgumentError(f"starts[{row}] is sample {time[row]} of trial {trial[row]}, {held}.")
+    return starts

@@ -71,3 +71,16 @@ def test_bad_starts_are_named():
         dr.generate(model, 0)
     with pytest.raises(ArgumentError, match="model of dynrnn"):
         dr.generate("model", 5)
+
+
+@pytest.mark.parametrize(("starts", "said"), [
+    ([[0, 3], [0, 5]], r"starts\[1\] is sample 5 of trial 0, which has the samples 0 to 4"),
+    ([[1, 7]], r"sample 7 of trial 1, which has the samples 0 to 6"),
+    ([[2, 0]], "there are the trials 0 to 1"),
+    ([[0, -1]], "sample -1 of trial 0"),
+    ([[0.0, 1.0]], "whole numbers"),
+])
+def test_forecasts_start_within_their_trials(starts, said):
+    recording = dr.as_recording([np.ones((5, 2)), np.ones((7, 2))])
+    with pytest.raises(ArgumentError, match=said):
+        dr.models.generation.forecast(dr.PLRNN(2, 2, random_state=0), recording, np.array(starts), 3)

@@ -294,8 +294,8 @@ def warmup(model: Any, recording: Any) -> xr.DataArray:
 def forecast(model: Any, recording: Any, starts: Any, n_steps: int) -> xr.DataArray:
     """Free runs of ``n_steps`` from many samples of a recording.
 
-    starts : (trial, time) indices [start, 2] of the samples to start from; those with inputs or elapsed times need n_steps samples after them. A reservoir is driven by
-        the trial up to each of them; other models start from the sample alone. ArgumentError for one that is not in its trial.
+    starts : (trial, time) indices [start, 2] of samples to start from; those with inputs or elapsed times need n_steps samples after them. A reservoir is
+        driven by the trial up to each of them; other models start from the sample alone. ArgumentError for one that is not in its trial.
     Returns (fit, start, lead, <name>) in the recording's units, lead = 1..n_steps. Cost O(fit start n_steps M H), memory O(fit start n_steps N).
     """
     model = model_of(model)

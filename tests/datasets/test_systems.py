@@ -95,7 +95,7 @@ def test_lorenz63_contracts_a_volume_of_nearby_states_as_its_divergence_says():
     assert np.log(abs(np.linalg.det(linear))) == pytest.approx(-(10 + 1 + 8 / 3) * t, abs=1e-3)
 
 
-@pytest.mark.parametrize("system", [Lorenz63(), Roessler(), Lorenz96(20), Lorenz96(40)], ids=str)
+@pytest.mark.parametrize("system", [Lorenz63(), Roessler(), *(pytest.param(Lorenz96(n), marks=pytest.mark.slow) for n in (20, 40))], ids=str)
 def test_standardisation_constants_match_an_independent_run(system):
     copies = 200 if system.dim == 3 else 30
     run = long_run_moments(system, n_copies=copies, n_samples=1_500, random_state=99)
@@ -116,7 +116,7 @@ def test_constants_satisfy_the_balances_of_the_attractor():
         assert s**2 + m**2 == pytest.approx(8.0 * m, rel=1e-12)
 
 
-@pytest.mark.parametrize(("system", "steps"), [(Lorenz63(), 80), (Lorenz96(20), 40)], ids=["lorenz63", "lorenz96"])
+@pytest.mark.parametrize(("system", "steps"), [(Lorenz63(), 80), pytest.param(Lorenz96(20), 40, marks=pytest.mark.slow)], ids=["lorenz63", "lorenz96"])
 def test_largest_exponent_matches_an_independent_estimate(system, steps):
     value, error = largest_exponent(system, n_copies=60, n_steps=steps, random_state=7, rtol=1e-7)
     assert error < 0.05 * system.lyapunov_max  # or the comparison says nothing

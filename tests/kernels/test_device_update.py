@@ -166,7 +166,8 @@ def test_sizes_that_do_not_fit_are_refused_before_any_work():
         update.run(np.zeros((3, 1)), np.zeros((3, 2)))
 
 
-@pytest.mark.parametrize("which", ["few", pytest.param("all", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["few", "all"])
 def test_compiled_kernels_do_not_spill(which, tmp_path):
     """And are the same for other numbers of rows and samples."""
     root = Path(__file__).parents[2]

@@ -86,7 +86,8 @@ def test_more_units_than_registers_hold_are_refused():
         forward_sequence(map, z0.requires_grad_(), target, 0.1, backend="triton").sum().backward()
 
 
-@pytest.mark.parametrize("which", ["influence", pytest.param("all influence", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["influence", "all influence"])
 def test_compiled_kernels_do_not_spill(which, tmp_path):
     """And are the same whatever the numbers of sequences and steps."""
     lines = compile_for_a_card(which, tmp_path)

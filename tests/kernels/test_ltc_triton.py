@@ -184,7 +184,8 @@ def test_what_does_not_fit_is_named():
         kernels.forward(many[0], layout_of(map), *many[1:], many[2][..., :0], z0.new_ones(65_536, 1), torch.tensor([[0, 1]]), torch.empty(many[2].shape))
 
 
-@pytest.mark.parametrize("which", ["few", pytest.param("all", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["few", "all"])
 def test_compiled_kernels_do_not_spill(which, tmp_path):
     """And are the same for other numbers of sequences, steps and unfolds."""
     lines = compile_for_a_card(which, tmp_path, "ltc_aot.py")

@@ -125,7 +125,8 @@ def test_what_does_not_fit_is_refused():
             kernels.choose_tangent(lay(M), 1, dtype)
 
 
-@pytest.mark.parametrize("which", ["tangents", pytest.param("all tangents", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["tangents", "all tangents"])
 def test_compiled_kernels_do_not_spill(which, tmp_path):
     """And are the same whatever the numbers of segments, steps and vectors that one padded frame holds."""
     lines = compile_for_a_card(which, tmp_path)

@@ -46,7 +46,7 @@ def whole(n: int) -> xr.Dataset:
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(data=st.data())
 def test_blocks_of_any_sizes_equal_one_write(tmp_path_factory, data):
     cuts = data.draw(st.lists(st.integers(0, 23), max_size=8))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
+import sqlite3
 import time
 from pathlib import Path
 
@@ -69,14 +71,28 @@ def test_a_new_worker_picks_up_what_all_killed_ones_left(zygote, job):
     assert check_study(job, 1, pids) >= 1
 
 
+def stopped_between_transactions(pid, source):
+    """One that holds SQLite's lock while it is stopped keeps everybody out, and they end with an error that says so: woken again, and False."""
+    os.kill(pid, signal.SIGSTOP)
+    if not source.endswith(".db"):
+        return True
+    try:
+        with contextlib.closing(sqlite3.connect(source, timeout=0)) as database:
+            database.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError:
+        os.kill(pid, signal.SIGCONT)
+        return False
+    return True
+
+
 @on("sqlite")
 def test_a_worker_stopped_past_its_lease_wakes_and_goes_on(zygote, job):
     """Its trial is finished by another worker meanwhile; what it brings late is dropped, and it does not fail."""
     job = {**job, "n_trials": 3, "pause": 0.3, "lease": 0.6}
     sleeper = zygote.start(**job)
     wait_for(lambda: lines(Path(job["folder"]) / "0.steps"))
-    os.kill(sleeper, signal.SIGSTOP)
-    assert zygote.run(**job) == 0
+    wait_for(lambda: stopped_between_transactions(sleeper, job["source"]))
+    assert zygote.run(**job) == 0, (Path(job["folder"]) / "log").read_text()
     os.kill(sleeper, signal.SIGCONT)
     assert zygote.wait(sleeper) == 0, (Path(job["folder"]) / "log").read_text()
     ends = dict(lines(Path(job["folder"]) / "0.ends"))

@@ -54,6 +54,7 @@ def test_of_henon_they_are_covariant_and_grow_by_the_determinant():
     np.testing.assert_allclose(np.log(lengths[..., 0]), found.local_growth.values[0, :-1], atol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_neutral_vector_of_a_flow_is_its_direction():
     """Gap 0.9 x 0.05 a step: after 280 steps differences are e^-12.6 in the angle, 1e-11 in the cosine; the integration's error is 1e-7 in the angle."""
     found = covariant_vectors(Lorenz(), n_steps=60, warmup=280, backward_warmup=280, neutral=0.3)

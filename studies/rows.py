@@ -88,19 +88,19 @@ def tell_cost(rows: Sequence[Row], training: Any, seeds: int, updates: int, rand
             continue
         options = {"progress": False, "random_state": random_state, "n_threads": 1, **row.options}
         data = training if row.training is None else row.training
-
-        def took(n: int) -> float:
-            began = time.process_time()
-            dr.fit(dr.concat([model]), data, n_updates=n, **options)  # noqa: B023 - called at once
-            return time.process_time() - began
-
-        took(2)
+        _took(model, data, 2, options)
         n, more = 4, 0.0
         while more < 0.3 and n < updates:
             n *= 3
-            more = took(n) - took(n // 3)
+            more = _took(model, data, n, options) - _took(model, data, n // 3, options)
         total += max(more, 0.0) / (n - n // 3) * seeds * updates
     print(f"{len(rows)} rows of {seeds} seeds, {updates:,} updates each: about {total / 3600:.2f} core-hours of training", flush=True)
+
+
+def _took(model: Any, data: Any, n: int, options: dict[str, Any]) -> float:
+    began = time.process_time()
+    dr.fit(dr.concat([model]), data, n_updates=n, **options)
+    return time.process_time() - began
 
 
 def trained(row: Row, training: Any, seeds: int, updates: int, random_state: int) -> Any:

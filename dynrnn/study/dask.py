@@ -161,4 +161,3 @@ def _unwanted() -> Callable[[], bool]:
         return state is None or state.state == "cancelled"
 
     return cancelled
-

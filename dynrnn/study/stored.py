@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
-from dynrnn.analysis.reconstruction import evaluate
+from dynrnn.analysis.reconstruction import evaluate, get_preset
 from dynrnn.errors import ArgumentError, RecordingError, check_int, unknown_name
 from dynrnn.models.unwrap import model_of
 from dynrnn.results.store import read_results
@@ -36,8 +35,8 @@ def evaluate_store(
     so has a lower floor; here each trial stands beside its own floor and nulls, which shows where a model fails. The result is the same to the bit with and
     without a client.
 
-    FileFormatError for what is no store or is damaged, UnknownNameError for a group that is not there, RecordingError for one that is no recording, and the
-    errors of ``dr.evaluate``; ArgumentError where trials differ in length so much that their floors differ in number.
+    FileFormatError for what is no store or is damaged, UnknownNameError for a group that is not there, RecordingError for one that is no recording or has a
+    trial that is too short for the preset, before any work; the errors of ``dr.evaluate``, which then name the trial.
     Cost: that of ``dr.evaluate`` for each trial; memory O(length of a trial) in each process.
 
     >>> import tempfile
@@ -53,7 +52,11 @@ def evaluate_store(
         raise ArgumentError("generated= is one orbit for the whole recording. Leave it out: each trial has a free run of its own.")
     check_int("trials_per_task", trials_per_task, low=1)
     place, trained = Path(path).resolve(), model_of(model)
-    trials = _recording(place, group).trial.values
+    recording = _recording(place, group)
+    trials, steps = recording.trial.values, get_preset(options.get("preset", "dynrnn-1")).prediction_steps
+    for trial, length in zip(trials.tolist(), recording.n_time.values.tolist(), strict=True):
+        if length <= steps:
+            raise RecordingError(f"trial {trial} of {place} has {length} samples, and a forecast of {steps} steps needs more. Leave it out of the store.")
     parts = [range(first, min(first + trials_per_task, len(trials))) for first in range(0, len(trials), trials_per_task)]
     if client is None:
         scored = [_scores(trained, place, group, part, options) for part in parts]
@@ -62,11 +65,7 @@ def evaluate_store(
         common = [sent_once(client, thing) for thing in (trained, options)]
         scored = results_of([submit(client, _scores, common[0], place, group, part, common[1]) for part in parts], progress)
     how: dict[str, Any] = {"join": "exact", "combine_attrs": "drop_conflicts", "data_vars": "all", "coords": "minimal", "compat": "override"}
-    try:
-        found = xr.concat([scores for part in scored for scores in part], "trial", **how)
-    except ValueError as error:
-        raise ArgumentError(f"scores of the trials of {place} cannot be put together ({error}). Evaluate trials of one length together.") from None
-    return found.assign_coords(trial=np.array(trials))
+    return xr.concat([scores for part in scored for scores in part], "trial", **how).assign_coords(trial=trials)
 
 
 def _recording(path: Path, group: str) -> xr.Dataset:
@@ -75,11 +74,16 @@ def _recording(path: Path, group: str) -> xr.Dataset:
     if group not in tree.children:
         raise unknown_name(f"group of {path}", group, list(tree.children))
     found = tree[group].to_dataset()
-    if "observed" not in found or "trial" not in found.observed.dims:
-        raise RecordingError(f"the group {group!r} of {path} is no recording: it has no variable observed with the dims trial, time and feature.")
+    if not {"observed", "n_time"} <= set(found.variables) or "trial" not in found.observed.dims:
+        raise RecordingError(f"the group {group!r} of {path} is no recording: it has no variables observed (trial, time, feature) and n_time (trial).")
     return found
 
 
 def _scores(model: Any, path: Path, group: str, trials: range, options: dict[str, Any]) -> list[xr.Dataset]:
-    recording = _recording(path, group)
-    return [evaluate(model, recording.isel(trial=[k]).load(), **options) for k in trials]
+    recording, found = _recording(path, group), []
+    for k in trials:
+        try:
+            found.append(evaluate(model, recording.isel(trial=[k]).load(), **options))
+        except (ArgumentError, RecordingError) as error:
+            raise type(error)(f"trial {recording.trial.values[k]} of {path}: {error}") from None
+    return found

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from dynrnn_kernels import additive, chain, ltc, polynomial
+from dynrnn_kernels.additive import tangent
+from dynrnn_kernels.additive.tangent import Carried
 from dynrnn_kernels.errors import KernelError
 
 
@@ -33,6 +35,8 @@ class Recurrence(NamedTuple):
     forced_sequence : (map, z0, target, weight, u, *, lengths, backend) -> the predictions before forcing, differentiable once.
     step : (map, z, u) -> the next states. jacobian : (map, z, u) -> the step's derivative by z [F, B, M, M].
     backends : their names, ``reference`` first; the folder has a file of each name. With ``reference`` alone it is torch, whatever backend is asked for.
+    Where they are compiled, else None: orbit : (map, z, n_steps, u, *, backend) -> the states after each step, without gradients. carry, tangents : tangent
+    vectors along orbits, and J q of every vector, without J; ``additive.tangent`` has their arguments.
     """
 
     map: type
@@ -40,11 +44,18 @@ class Recurrence(NamedTuple):
     step: Callable[..., Tensor]
     jacobian: Callable[..., Tensor]
     backends: tuple[str, ...]
+    orbit: Callable[..., Tensor] | None = None
+    carry: Callable[..., Carried] | None = None
+    tangents: Callable[..., Tensor] | None = None
 
 
 RECURRENCES = {
-    "additive": Recurrence(additive.AdditiveMap, additive.forced_sequence, additive.step, additive.jacobian, additive.backends()),
-    "chain": Recurrence(chain.ChainMap, chain.forced_sequence, chain.step, chain.jacobian, chain.backends()),
+    "additive": Recurrence(
+        additive.AdditiveMap, additive.forced_sequence, additive.step, additive.jacobian, additive.backends(), carry=tangent.carry, tangents=tangent.tangents
+    ),
+    "chain": Recurrence(
+        chain.ChainMap, chain.forced_sequence, chain.step, chain.jacobian, chain.backends(), chain.orbit, chain.carry, chain.tangents
+    ),
     "polynomial": Recurrence(
         polynomial.PolynomialMap, polynomial.forced_sequence, polynomial.step, polynomial.jacobian, polynomial.backends()
     ),

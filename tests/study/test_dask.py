@@ -197,6 +197,18 @@ def test_a_store_is_evaluated_trial_by_trial(client, tmp_path):
         dr.study.evaluate_store(model, path, generated=recording)
 
 
+def test_a_trial_of_a_store_that_cannot_be_judged_is_named(client, tmp_path):
+    model = dr.ShallowPLRNN(observed_dim=2, latent_dim=2, hidden_dim=4, random_state=0)
+    x = np.cumsum(np.random.default_rng(0).standard_normal((300, 2)), 0)
+    short = write_results(tmp_path / "short.zarr", {"test_data": dr.as_recording([x, x[:20]], dt=0.1)})
+    with pytest.raises(RecordingError, match="trial 1 of .* has 20 samples"):
+        dr.study.evaluate_store(model, short, client=client)
+    still = write_results(tmp_path / "still.zarr", {"test_data": dr.as_recording([x, x, np.stack([x[:, 0], np.ones(300)], 1)], dt=0.1)})
+    for where in ({}, {"client": client}):
+        with pytest.raises(RecordingError, match="trial 2 of .*constant"):
+            dr.study.evaluate_store(model, still, n_null=1, **where)
+
+
 def _ragged(model):
     return xr.Dataset({"value": (("fit", "cycle"), np.zeros((1, 1 + int(model.fit_number[0]))))})
 

@@ -16,12 +16,10 @@ from dynrnn.analysis.piecewise.map import PiecewiseLinearMap
 from dynrnn.analysis.smooth.system import check_callable, jacobian_by_copies
 from dynrnn.errors import ArgumentError, check_int
 from dynrnn.models.base import Model
-from dynrnn_kernels import chain
 from dynrnn_kernels.additive import AdditiveMap
 from dynrnn_kernels.additive.orbit import later, orbit, suits
-from dynrnn_kernels.additive.tangent import Carried, carry, carry_by
-from dynrnn_kernels.chain import ChainMap
-from dynrnn_kernels.recurrences import Map, forced_sequence, jacobian, step
+from dynrnn_kernels.additive.tangent import Carried, carry_by
+from dynrnn_kernels.recurrences import Map, forced_sequence, jacobian, recurrence_of, step
 
 BLOCK_NUMBERS = 2**20        # latent numbers held at once on the way to a later state
 
@@ -78,8 +76,9 @@ def derivative_along(function: Callable[[Tensor], Tensor], x: Tensor, q: Tensor)
 
 def free_run(map: Map, z: Tensor, n_steps: int, u: Tensor | None = None) -> Tensor:
     """The states [F, S, n_steps, M] after each step from z [F, S, M] on, along u [1 or F, 1 or S, n_steps, K]."""
-    if isinstance(map, ChainMap):
-        return chain.orbit(map, z, n_steps, u, backend="cpu")
+    compiled = recurrence_of(map).orbit
+    if compiled is not None:
+        return compiled(map, z, n_steps, u, backend="cpu")
     F, S, M = z.shape
     nothing = z.new_zeros(1).expand(F, S, n_steps, M)
     with torch.no_grad():
@@ -88,8 +87,8 @@ def free_run(map: Map, z: Tensor, n_steps: int, u: Tensor | None = None) -> Tens
 
 @dataclass(frozen=True)
 class Mapped:
-    """Fits of a map of the kernels; ``constant`` [K] is the input where none is given. Tangents of additive maps and chains are compiled; others go
-    by J, or without it where they are few."""
+    """Fits of a map of the kernels; ``constant`` [K] is the input where none is given. Tangents are compiled where the recurrence
+    has them so; others go by J, or without it where they are few."""
 
     map: Map
     constant: Tensor
@@ -130,11 +129,10 @@ class Mapped:
 
     def carry(self, z: Tensor, Q: Tensor, n_steps: int, interval: Tensor, u: Tensor | None, pair: Tensor | None, distance: Tensor, path: bool) -> Carried:
         inputs = self._drive(u, n_steps)
-        map, options = self.map, {"u": inputs, "pair": pair, "distance": distance, "keep_path": path, "backend": "cpu"}
-        if isinstance(map, AdditiveMap):
-            return carry(map, z, Q, n_steps, interval, **options)
-        if isinstance(map, ChainMap):
-            return chain.carry(map, z, Q, n_steps, interval, **options)
+        map = self.map
+        compiled = recurrence_of(map).carry
+        if compiled is not None:
+            return compiled(map, z, Q, n_steps, interval, u=inputs, pair=pair, distance=distance, keep_path=path, backend="cpu")
 
         def drive(t: int) -> Tensor | None:
             return None if inputs is None else inputs[:, :, t].expand(*z.shape[:2], -1)

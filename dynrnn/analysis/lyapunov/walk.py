@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from dynrnn.analysis.lyapunov.carrier import Carrier, Mapped
-from dynrnn_kernels import chain
-from dynrnn_kernels.additive import AdditiveMap
-from dynrnn_kernels.additive.tangent import orthonormal, tangents
-from dynrnn_kernels.chain import ChainMap
+from dynrnn_kernels.additive.tangent import orthonormal
+from dynrnn_kernels.recurrences import recurrence_of
 
 STATES = 2**20           # numbers of Jacobians of a callable held at once
 
@@ -71,7 +69,6 @@ def _of_callable(carrier: Carrier, z: Tensor, Q: Tensor, n: int, states: Tensor,
 def images(carrier: Carrier, z: Tensor, Q: Tensor) -> Tensor:
     """J q of all vectors Q [F, S, k, M] at the states z [F, S, M]."""
     with torch.no_grad():
-        if isinstance(carrier, Mapped) and isinstance(carrier.map, (AdditiveMap, ChainMap)):
-            u = carrier.constant.expand(*z.shape[:2], -1) if carrier.input_dim else None
-            return tangents(carrier.map, z, Q, u) if isinstance(carrier.map, AdditiveMap) else chain.tangents(carrier.map, z, Q, u)
+        if isinstance(carrier, Mapped) and (tangents := recurrence_of(carrier.map).tangents) is not None:
+            return tangents(carrier.map, z, Q, carrier.constant.expand(*z.shape[:2], -1) if carrier.input_dim else None)
     return Q @ carrier.jacobians(z).mT

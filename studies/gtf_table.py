@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 import xarray as xr
-from rows import FULL, Row, Table, judged, lost, spread, tell_cost, trained
+from rows import FULL, Row, Table, judged, lost, spread, tell_cost, trained, updates_of
 
 import dynrnn as dr
 from dynrnn.analysis.reconstruction import published_scores
@@ -79,7 +79,7 @@ def methods(data: str, N: int) -> list[Row]:
         row("shallow PLRNN, sparse forcing", "", forcing=dr.SparseTeacherForcing()),
         Row(
             "dendritic PLRNN, sparse forcing", lambda **o: dr.DendriticPLRNN(N, 30, 50 if data == "ecg" else 20, clipped=True, **o), sparse,
-            notes={"published": "dendritic PLRNN + identity forcing"},
+            notes={"published": "dendritic PLRNN + identity forcing"}, share=1 / 3,
         ),
         Row(
             "AL-RNN, sparse forcing", lambda **o: dr.ALRNN(N, 20 if N == 3 else 100, 50 if data == "lorenz96" else 2, **o), sparse | {"noise": 0.05},
@@ -141,7 +141,7 @@ def main(settings: Settings) -> None:
         run = trained(row, training, settings.seeds, updates, settings.random_state)
         numbers: dict[str, Any] = judged(run, test, "gtf-2023")
         cells = {
-            "numbers": f"{run.model.parameters_per_fit:,}", "updates": "-" if isinstance(run.model, Reservoir) else f"{updates:,}",
+            "numbers": f"{run.model.parameters_per_fit:,}", "updates": "-" if isinstance(run.model, Reservoir) else f"{updates_of(row, updates):,}",
             "D_stsp": spread(numbers["d_stsp"]), "D_H": spread(numbers["d_hellinger"], 3),
             "PE(20)": f"{np.median(numbers['prediction_error']):.2g}", "lost": lost(numbers["d_stsp"], far),
             **published(settings.data, row.notes.get("published", "")),

@@ -31,6 +31,8 @@ class Row:
     options: dict[str, Any] = field(default_factory=dict)
     training: Any = None
     """What this row trains on, where it is not the table's recording."""
+    share: float = 1.0
+    """Of the table's updates, for a model of which each costs many times as much."""
     notes: dict[str, str] = field(default_factory=dict)
     """Cells that are no result of the fits, by column."""
 
@@ -93,8 +95,12 @@ def tell_cost(rows: Sequence[Row], training: Any, seeds: int, updates: int, rand
         while more < 0.3 and n < updates:
             n *= 3
             more = _took(model, data, n, options) - _took(model, data, n // 3, options)
-        total += max(more, 0.0) / (n - n // 3) * seeds * updates
-    print(f"{len(rows)} rows of {seeds} seeds, {updates:,} updates each: about {total / 3600:.2f} core-hours of training", flush=True)
+        total += max(more, 0.0) / (n - n // 3) * seeds * updates_of(row, updates)
+    print(f"{len(rows)} rows of {seeds} seeds, {updates:,} updates each unless a row says fewer: about {total / 3600:.2f} core-hours of training", flush=True)
+
+
+def updates_of(row: Row, updates: int) -> int:
+    return max(1, round(row.share * updates))
 
 
 def _took(model: Any, data: Any, n: int, options: dict[str, Any]) -> float:
@@ -109,7 +115,7 @@ def trained(row: Row, training: Any, seeds: int, updates: int, random_state: int
     data = training if row.training is None else row.training
     if isinstance(model, Reservoir):
         return dr.fit(model, data, progress=False, **row.options)
-    return dr.fit(model, data, n_updates=updates, random_state=random_state, progress=False, **row.options)
+    return dr.fit(model, data, n_updates=updates_of(row, updates), random_state=random_state, progress=False, **row.options)
 
 
 def judged(run: Any, tests: xr.Dataset, preset: str) -> dict[str, list[float]]:

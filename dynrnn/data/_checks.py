@@ -33,29 +33,29 @@ def check_recording(recording: xr.Dataset) -> None:
     times = times.astype(float) if times.dtype.kind in "iuf" else np.arange(length, dtype=float)
 
     n_time = recording["n_time"].values
-    good = True
-    for trial, n in enumerate(n_time):
-        if not 1 <= n <= length:
-            good = False
-            faults.add(f"n_time of trial {trial} is {n}, but a trial holds 1 to {length:,} steps.")
-    if good:
-        inside = np.arange(length) < n_time[:, None]  # [trial, time]
-        faults.add_entries(np.isinf(observed), observed, names, "channel", "is infinite", times)
-        present = ~np.isnan(observed)
-        if "elapsed" in recording:
-            check_elapsed(recording, faults)
-        beyond = present & ~inside[:, :, None]
-        for trial in np.flatnonzero(beyond.any(axis=(1, 2))):
-            step = int(np.argmax(beyond[trial].any(axis=1)))
-            faults.add(f"trial {trial} has n_time {n_time[trial]:,} but holds values at time index {step}: beyond n_time all must be NaN.")
-        for channel in np.flatnonzero(~present.any(axis=(0, 1))):
-            name = plain(names[channel])
-            faults.add(f"channel {name!r} is missing throughout (all NaN, in every trial). Drop it with rec.drop_sel({dim}={name!r}).")
-        if "inputs" in recording:
-            inputs = recording["inputs"].values
-            labels = recording["input"].values if "input" in recording.coords else np.arange(inputs.shape[-1])
-            faults.add_entries(np.isinf(inputs), inputs, labels, "input", "is infinite", times)
-            faults.add_entries(np.isnan(inputs) & inside[:, :, None], inputs, labels, "input", "is missing", times)
+    for trial in np.flatnonzero((n_time < 1) | (n_time > length)):
+        faults.add(f"n_time of trial {trial} is {n_time[trial]}, but a trial holds 1 to {length:,} steps.")
+    if (n_time > length).any():
+        faults.raise_if_any("A recording that was cut along time keeps the lengths that it had: drop them with rec.drop_vars('n_time').")
+    if (n_time < 1).any():
+        faults.raise_if_any("Leave out trials without a step.")
+    inside = np.arange(length) < n_time[:, None]  # [trial, time]
+    faults.add_entries(np.isinf(observed), observed, names, "channel", "is infinite", times)
+    present = ~np.isnan(observed)
+    if "elapsed" in recording:
+        check_elapsed(recording, faults)
+    beyond = present & ~inside[:, :, None]
+    for trial in np.flatnonzero(beyond.any(axis=(1, 2))):
+        step = int(np.argmax(beyond[trial].any(axis=1)))
+        faults.add(f"trial {trial} has n_time {n_time[trial]:,} but holds values at time index {step}: beyond n_time all must be NaN.")
+    for channel in np.flatnonzero(~present.any(axis=(0, 1))):
+        name = plain(names[channel])
+        faults.add(f"channel {name!r} is missing throughout (all NaN, in every trial). Drop it with rec.drop_sel({dim}={name!r}).")
+    if "inputs" in recording:
+        inputs = recording["inputs"].values
+        labels = recording["input"].values if "input" in recording.coords else np.arange(inputs.shape[-1])
+        faults.add_entries(np.isinf(inputs), inputs, labels, "input", "is infinite", times)
+        faults.add_entries(np.isnan(inputs) & inside[:, :, None], inputs, labels, "input", "is missing", times)
     if faults.shown and all(fault.startswith("elapsed") for fault in faults.shown):
         faults.raise_if_any("Times must ascend; drop samples that were taken twice.")
     faults.raise_if_any("Mark what is missing as NaN; NaN in inputs is not allowed: the step into that time cannot be taken without it.")

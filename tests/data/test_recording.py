@@ -157,7 +157,7 @@ REFUSED = {
     "inputs of other trials": (lambda: as_recording([X, X], inputs=X), "inputs have 1 trials, the recording has 2"),
     "no observed": (lambda: as_recording(xr.Dataset({"x": (("time", "unit"), X)})), "no variable 'observed'"),
     "values past the end": (lambda: as_recording(LATE), "trial 0 has n_time 20 but holds values at time index 20"),
-    "n_time too long": (lambda: as_recording(LATE.assign(n_time=("trial", [31]))), "n_time of trial 0 is 31"),
+    "n_time too long": (lambda: as_recording(LATE.assign(n_time=("trial", [31]))), "n_time of trial 0 is 31, .*rec.drop_vars"),
     "axes in another order": (lambda: as_recording(LATE.transpose("time", "trial", "unit")), "in this order"),
 }
 

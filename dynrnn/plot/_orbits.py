@@ -29,7 +29,11 @@ class Orbits:
     shown: int
     why: str
     names: list[str]
-    dt: float
+    time: Float[np.ndarray, " time"]
+    time_generated: Float[np.ndarray, " time_generated"]
+    """In units where the recording has any, else in samples; of uneven samples the sums of their elapsed times."""
+    dt: float | None
+    """None where samples are uneven."""
     units: str
 
     @property
@@ -43,7 +47,7 @@ class Orbits:
 
     @property
     def time_label(self) -> str:
-        return f"time ({self.units})" if self.units else "step"
+        return f"time ({self.units})" if self.units else "step" if self.dt is not None else "time"
 
 
 def group(tree: Tree | xr.Dataset, name: str) -> xr.Dataset:
@@ -87,7 +91,19 @@ def take_orbits(tree: Tree, fit: Any = None, trial: int = 0, max_points: int | N
         names = [f"{dim} {name}" for name in names]
     fits = free["fit"].values.tolist() if "fit" in free.coords else list(range(free.sizes["fit"]))
     shown, why = _choose(tree, fits, fit)
-    return Orbits(values, runs, fits, shown, why, names, float(recording.attrs.get("dt", 1.0)), str(recording.attrs.get("units", "") or ""))
+    uneven = "elapsed" in recording
+    dt, units = None if uneven else float(recording.attrs.get("dt", 1.0)), str(recording.attrs.get("units", "") or "")
+    step = dt if dt is not None and units else 1.0
+    times, times_run = _times(recording, trial, len(values), step), _times(free, at, runs.shape[1], step)
+    return Orbits(values, runs, fits, shown, why, names, times, times_run, dt, units)
+
+
+def _times(data: xr.Dataset, trial: int, n: int, step: float) -> np.ndarray:
+    """The time of each of ``n`` samples since the first."""
+    if "elapsed" not in data:
+        return step * np.arange(n)
+    gaps = data["elapsed"].values[trial, :n].astype(float)
+    return np.cumsum(np.where(np.arange(n) > 0, gaps, 0.0))
 
 
 def _choose(tree: Tree, fits: Sequence[Any], fit: Any) -> tuple[int, str]:

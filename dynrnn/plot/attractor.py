@@ -76,12 +76,12 @@ def _mark_fixed_points(axes: Any, tree: Tree, fit: Any, limits: list[tuple[float
 
 
 def coordinates(
-    truth: Float[np.ndarray, "time channel"], run: Float[np.ndarray, "time_run channel"], names: list[str], dt: float = 1.0, units: str = ""
+    truth: Float[np.ndarray, "time channel"], run: Float[np.ndarray, "time_run channel"], names: list[str], dt: float | None = 1.0, units: str = ""
 ) -> tuple[Float[np.ndarray, "time_a axis"], Float[np.ndarray, "time_b axis"], list[str]]:
     """Truth and run in the two or three coordinates to draw, chosen by the truth alone, and the axes' labels."""
     if truth.shape[1] == 1:
         lag = _delay(truth[:, 0])
-        stated = f"{lag * dt:.3g} {units}" if units else f"{lag} steps"
+        stated = f"{lag * dt:.3g} {units}" if units and dt is not None else f"{lag} steps"
         return _delayed(truth, lag), _delayed(run, lag), [f"{names[0]}(t)", f"{names[0]}(t - {stated})"]
     if truth.shape[1] <= 3:
         return truth, run, names

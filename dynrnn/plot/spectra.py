@@ -42,8 +42,8 @@ def plot_spectra(tree: Tree, *, fit: Any = None, trial: int = 0, smoothing: floa
     columns = min(3, n_panels)
     rows = -(-n_panels // columns)
     figure = new_figure(max(4.6, 3.2 * columns), 2.4 * rows + 0.9)
-    unit = {"s": "Hz", "": "cycles/step"}.get(orbits.units, f"1/{orbits.units}")
-    step = orbits.dt if orbits.units else 1.0
+    step = orbits.dt if orbits.dt is not None and orbits.units else 1.0               # uneven samples: cycles a sample, no frequency in time
+    unit = "cycles/step" if orbits.dt is None else {"s": "Hz", "": "cycles/step"}.get(orbits.units, f"1/{orbits.units}")
     sigma = smoothing
     runs = [finite_part(run) for run in orbits.generated]
     handles: dict[str, Any] = {}

@@ -27,13 +27,12 @@ def plot_timeseries(tree: Tree, *, fit: Any = None, trial: int = 0, n_steps: int
     rows = min(orbits.truth.shape[1], MAX_CHANNELS)
     figure = new_figure(9.0, 1.15 * rows + 1.1)
     grid = figure.subplots(rows, 2, squeeze=False, sharex=True, sharey="row")
-    step = orbits.dt if orbits.units else 1.0
     for row, axes in enumerate(grid):
         low, high = common_limits(truth[:, row], run[:, row])
-        for panel, values, colour in zip(axes, (truth, run), (TRUTH, GENERATED), strict=True):
+        for panel, values, times, colour in ((axes[0], truth, orbits.time, TRUTH), (axes[1], run, orbits.time_generated, GENERATED)):
             tidy(panel)
-            panel.plot(step * np.arange(len(values)), values[:, row], color=colour, lw=0.9)
-            panel.set_xlim(0, step * (n - 1))
+            panel.plot(times[: len(values)], values[:, row], color=colour, lw=0.9)
+            panel.set_xlim(0, orbits.time[n - 1])
             panel.set_ylim(low, high)
         if len(run) < min(n, orbits.generated.shape[1]):
             axes[1].text(0.5, 0.5, "diverged: not finite any more", ha="center", color="#a00", transform=axes[1].transAxes)

@@ -153,6 +153,19 @@ def test_time_series_start_at_zero_in_the_recordings_unit_and_share_limits():
     assert figure.axes[2].get_xlabel() == "time (s)"
 
 
+def test_uneven_samples_stand_at_their_own_times():
+    tree = results(1)
+    gaps = np.random.default_rng(0).uniform(0.001, 0.05, 2000)
+    gaps[0] = np.nan                                                                # of the first sample there is none
+    tree["observed_data"] = tree["observed_data"].assign(elapsed=(("trial", "time"), gaps[None]))
+    tree["generated"] = tree["generated"].assign(elapsed=(("trial", "time"), gaps[None, ::-1]))
+    data, model = plot_timeseries(tree, n_steps=150, fit=11).axes
+    np.testing.assert_allclose(data.lines[0].get_xdata(), np.append(0.0, np.cumsum(gaps[1:150])))
+    np.testing.assert_allclose(model.lines[0].get_xdata(), np.append(0.0, np.cumsum(gaps[::-1][1:150])))
+    assert "cycles/step" in plot_spectra(tree).axes[0].get_xlabel()
+    assert "steps" in plot_attractor(tree).axes[0].get_ylabel()
+
+
 def test_training_shows_every_fit_their_median_and_where_one_stopped():
     loss, alpha, gradient = plot_training(history()).axes
     assert loss.get_yscale() == "log"

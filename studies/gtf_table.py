@@ -6,7 +6,8 @@
     python studies/gtf_table.py --full                              # 250,000 updates, as published
 
 Expected core-hours first, then a row as soon as it is there; a study that was broken off goes on where it was. Medians over seeds with their range, last
-checkpoint (rows that say "mean" the mean of the last updates), nothing left out. Floors and nulls are rows of the table, published figures columns.
+checkpoint ("mean": the mean of the last updates; "best free run": the checkpoint that runs freely best against the training data), nothing left out. Floors
+and nulls are rows of the table, published figures columns.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ import xarray as xr
 from rows import FULL, Row, Table, judged, lost, spread, tell_cost, trained, updates_of
 
 import dynrnn as dr
-from dynrnn.analysis.reconstruction import published_scores
+from dynrnn.analysis.reconstruction import published_scores, score_orbits
 from dynrnn.models import Reservoir
 
 COLUMNS = ("method", "numbers", "updates", "D_stsp", "D_H", "PE(20)", "lost", "published D_stsp", "published D_H")
-FAR = {"lorenz63": 2.0, "lorenz96": 4.0, "ecg": 10.0}                                # D_stsp beyond which a fit counts as lost
+FAR = {"lorenz63": 2.0, "lorenz96": 3.0, "ecg": 10.0}                                # D_stsp beyond which a fit counts as lost
 
 
 @dataclass
@@ -53,7 +54,7 @@ class Settings:
 
 def methods(data: str, N: int) -> list[Row]:
     """Sizes and strengths as published for the electrocardiogram; on Lorenz-63 those of studies/lorenz63.py, on Lorenz-96 ours (no script is published)."""
-    M, H, affine, alpha = {"lorenz63": (3, 50, "identity", 0.15), "lorenz96": (N, 200, "identity", 0.15), "ecg": (N, 250, "affine", 0.3)}[data]
+    M, H, affine, alpha = {"lorenz63": (3, 50, "identity", 0.15), "lorenz96": (N, 100, "identity", 0.15), "ecg": (N, 250, "affine", 0.3)}[data]
     condition = dr.Regularisation(observation=1e-7 if affine == "affine" else 0.0)
     decayed: dict[str, Any] = {"learning_rate": (1e-3, 1e-6), "regularisation": condition}
     sparse = {"forcing": dr.SparseTeacherForcing(), "learning_rate": (1e-3, 1e-5)}
@@ -68,6 +69,7 @@ def methods(data: str, N: int) -> list[Row]:
     wide = 2 * H if data != "ecg" else H
     return [
         row("shallow PLRNN, GTF", "shallow PLRNN + GTF", forcing=dr.GeneralizedTeacherForcing(alpha)),
+        row("shallow PLRNN, GTF, best free run", "", forcing=dr.GeneralizedTeacherForcing(alpha), keep="best", validate_every=2_000),
         row("shallow PLRNN, GTF annealed", "", forcing=dr.GeneralizedTeacherForcing((2 * alpha, alpha / 2))),
         row("shallow PLRNN, GTF adaptive", "shallow PLRNN + adaptive GTF", forcing=dr.AdaptiveTeacherForcing()),
         row(
@@ -127,14 +129,22 @@ def floors(table: Table, run: Any, test: xr.Dataset, reference: Any, training: A
         table.add(what + label, {}, cells)
 
 
+def halves(table: Table, x: np.ndarray) -> None:
+    """The row of what a score of the whole recording can be at best: its first half against its second."""
+    half = len(x) // 2
+    found = score_orbits([x[:half]], x[None, None, half:], "gtf-2023", n_null=0)
+    cells = {"D_stsp": spread(found.d_stsp.values), "D_H": spread(found.d_hellinger.values, 3)}
+    table.add("floor, whole: first half against second", {}, cells)
+
+
 def main(settings: Settings) -> None:
     training, test, reference, whole = recordings(settings)
     updates = FULL if settings.full else settings.updates
     out = settings.out or Path(__file__).parent / "tables" / f"gtf_{settings.data}.md"
     kept = {k: v for k, v in asdict(settings).items() if k not in ("only", "out", "file")} | {"updates": updates}
     table = Table(out, f"{settings.data}: medians over {settings.seeds} seeds, preset gtf-2023", COLUMNS, kept)
-    rows = [row for row in methods(settings.data, test.sizes[test.observed.dims[-1]]) if not settings.only or row.name in settings.only]
-    rows = [row for row in rows if row.name in table.missing([row.name for row in rows])]
+    every = methods(settings.data, test.sizes[test.observed.dims[-1]])
+    rows = [row for row in every if row.name in table.missing([row.name for row in every]) and (not settings.only or row.name in settings.only)]
     tell_cost(rows, training, settings.seeds, updates, settings.random_state)
     far = FAR[settings.data]
     for row in rows:
@@ -153,13 +163,15 @@ def main(settings: Settings) -> None:
             cells["lost"] += "; whole " + lost(numbers["whole"]["d_stsp"], far)
         if f"floor (a true recording){'' if whole is None else ', last fifth'}" not in table.numbers:
             floors(table, run, test, reference, training, "" if whole is None else ", last fifth")
+            if whole is not None:
+                halves(table, whole.observed.values[0])
         table.add(row.name, numbers, cells)
     table.close([
         "Published: GTF's Table 1 (ICML 2023; its poster; median +- MAD of 20 runs, 250,000 updates, judged on a test half that is not here), figures in",
         "brackets second-hand, those of one run from the tutorials' notebooks by preset cns-2023. "
         f"Lost: D_stsp beyond {far:g} or not finite. PE(20): mean squared error 20 steps ahead, in variances.",
-        f"`python studies/gtf_table.py --data {settings.data} --seeds {settings.seeds} --updates {updates}`",
-    ])
+        f"`python studies/gtf_table.py --data {settings.data}{' --file ecg.npy' if settings.file else ''} --seeds {settings.seeds} --updates {updates}`",
+    ], [row.name for row in every])
 
 
 if __name__ == "__main__":

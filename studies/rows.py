@@ -62,7 +62,10 @@ class Table:
         self._write()
         print(self._line(name), flush=True)
 
-    def close(self, footer: Sequence[str]) -> None:
+    def close(self, footer: Sequence[str], order: Sequence[str] = ()) -> None:
+        """The lines below the table, and its rows as in ``order``, after those that it does not name."""
+        place = {name: k for k, name in enumerate(order)}
+        self.numbers = dict(sorted(self.numbers.items(), key=lambda item: place.get(item[0], -1)))
         self.footer = list(footer)
         self._write()
 
@@ -88,7 +91,7 @@ def tell_cost(rows: Sequence[Row], training: Any, seeds: int, updates: int, rand
         model = row.make(n_fits=1, random_state=random_state)
         if isinstance(model, Reservoir):
             continue
-        options = {"progress": False, "random_state": random_state, "n_threads": 1, **row.options}
+        options = {"progress": False, "random_state": random_state, "n_threads": 1, **row.options, "keep": "last"}
         data = training if row.training is None else row.training
         _took(model, data, 2, options)
         n, more = 4, 0.0
@@ -110,12 +113,13 @@ def _took(model: Any, data: Any, n: int, options: dict[str, Any]) -> float:
 
 
 def trained(row: Row, training: Any, seeds: int, updates: int, random_state: int) -> Any:
-    """The run of all seeds of a row."""
+    """The run of all seeds of a row; ``keep="best"`` among its options is by free runs against the training data."""
     model = row.make(n_fits=seeds, random_state=random_state)
     data = training if row.training is None else row.training
     if isinstance(model, Reservoir):
         return dr.fit(model, data, progress=False, **row.options)
-    return dr.fit(model, data, n_updates=updates_of(row, updates), random_state=random_state, progress=False, **row.options)
+    beside = data if row.options.get("keep") == "best" else None
+    return dr.fit(model, data, validation=beside, n_updates=updates_of(row, updates), random_state=random_state, progress=False, **row.options)
 
 
 def judged(run: Any, tests: xr.Dataset, preset: str) -> dict[str, list[float]]:

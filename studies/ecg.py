@@ -43,6 +43,7 @@ class Settings:
     random_state: int = 0
     out: Path | None = None
     save: Path | None = None
+    """Folder for the last models; the best go beside it, with "-best" to its name."""
 
 
 def score(model, record, last):
@@ -91,6 +92,7 @@ def main(settings: Settings) -> None:
     print("published (test half, median of 20): 4.3 +- 0.6 / 0.34 +- 0.02")
     if settings.save is not None:
         dr.save(run.last, settings.save)
+        dr.save(run.best, settings.save.with_name(settings.save.name + "-best"))
     if settings.out is not None:
         settings.out.write_text(json.dumps(numbers, indent=1))
 

@@ -82,8 +82,9 @@ def fit(
     forcing : default ``GeneralizedTeacherForcing(alpha=0.15)``.
     n_updates : optimiser steps. sequence_length : samples T of a window (each draws T + 1). batch_size : windows in an update.
     learning_rate : constant, or (start, end) decayed exponentially over the updates.
-    validation : a recording that is held out; every ``validate_every`` updates (default a twentieth of all) each fit runs freely
-        for its length, from eight of its samples, and the mean D_stsp against it goes into the history.
+    validation : a recording that is held out, or ``recording`` itself; every ``validate_every`` updates (default a twentieth of all) each fit runs
+        freely for its length, from eight of its samples, and the mean D_stsp against it goes into the history. Nothing is learned from it, so that the
+        training recording, which is longer, tells as much: which checkpoint's attractor is the data's. What judges the model stays held out.
     keep : ``last`` leaves the model of the last update in ``run.model``, ``best`` the one best on validation, ``mean`` the mean of the parameters
         over the last updates (Polyak & Juditsky 1992; Izmailov et al. 2018, arXiv:1803.05407), at no cost. It wants a rate that ends high, such as
         ``(3e-3, 1e-3)``, and forcing at every step: it halved D_stsp of shallow PLRNNs on Lorenz-63; AL-RNNs under sparse forcing collapse at such rates.

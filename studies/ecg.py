@@ -68,7 +68,7 @@ def main(settings: Settings) -> None:
     run = dr.fit(
         model, training, dr.GeneralizedTeacherForcing(settings.alpha), n_updates=settings.updates, sequence_length=settings.sequence_length,
         learning_rate=settings.learning_rate, regularisation=dr.Regularisation(observation=settings.observation_regularisation),
-        validation=training, validate_every=settings.validate_every, random_state=settings.random_state, progress=False,
+        validation=training, validate_every=settings.validate_every, validate_by="both", random_state=settings.random_state, progress=False,
     )
     seconds = time.perf_counter() - began
     print(f"{settings}\n{settings.fits} fits of {settings.updates:,} updates with free runs on the way: {seconds:.0f} s; refused {run.refused.values.tolist()}")

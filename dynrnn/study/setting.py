@@ -27,7 +27,7 @@ REGULARISERS = {"latent_regularisation": "latent", "manifold_regularisation": "m
 # Arguments that say where and with what a setting is tried, and not what it is.
 NOT_OF_A_SETTING = {
     "self", "options", "observed_dim", "input_dim", "n_fits", "random_state", "W", "W_in", "V", "wiring", "model", "recording", "forcing", "validation", "out",
-    "progress", "regularisation", "learning_rate", "validate_every", "checkpoint_every", "save_every", "resume", "callback", "n_threads",
+    "progress", "regularisation", "learning_rate", "validate_every", "validate_by", "checkpoint_every", "save_every", "resume", "callback", "n_threads",
 }
 OF_EVERY_DESCENDED = ("observation", "decoder_bias", "init")
 # Sizes that a family asks for and a setting may leave out.

@@ -29,8 +29,8 @@ class History:
 
     ARRAYS = ("loss", "norm", "alpha", "rate", "seconds")
 
-    def dataset(self, fits: np.ndarray, validation: dict[int, np.ndarray], done: int) -> xr.Dataset:
-        """Rows up to update ``done``, where the training ended."""
+    def dataset(self, fits: np.ndarray, validation: dict[int, np.ndarray], done: int, meaning: tuple[str, str] = ("", "")) -> xr.Dataset:
+        """Rows up to update ``done``, where the training ended; ``meaning`` and unit of what validation gave."""
         rows = max(1, -(-done // self.every))
         update = np.minimum(self.last_update[:rows], max(done, 1))
         size = np.diff(update, prepend=0)
@@ -48,6 +48,5 @@ class History:
             values = np.full((len(fits), rows), np.nan)
             for update, score in validation.items():
                 values[:, (update - 1) // self.every] = score
-            meaning = "D_stsp on the validation recording, mean over free runs from several starts, NaN where it was not computed"
-            out["validation"] = dims, values, {"long_name": meaning, "units": "nat"}
+            out["validation"] = dims, values, {"long_name": meaning[0], "units": meaning[1]}
         return out

@@ -32,7 +32,7 @@ from dynrnn.training.regularisation import Regularisation
 from dynrnn.training.state import TrainingState
 from dynrnn.training.status import Status
 from dynrnn.training.updates import DeviceUpdates, HostUpdates, Updates, training_device
-from dynrnn.training.validation import Validator
+from dynrnn.training.validation import VALIDATED_BY, Validator
 from dynrnn_kernels.additive.tile import ROWS
 from dynrnn_kernels.blas import one_blas_thread
 from dynrnn_kernels.update import AFFINE, IDENTITY, Problem, State, by_backpropagation, by_influence, run_updates, run_updates_reference
@@ -62,14 +62,15 @@ class Options:
     precision: str
     n_threads: int | None
     gradient: str = "bptt"
+    validate_by: str = "d_stsp"
     mean_over: float = 0.0
     """Share of the updates at whose end the mean of the parameters is taken; 0 for none."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a callback is told: ``update`` of ``n_updates`` are done; ``validation`` [F], D_stsp where it was just computed, else None; ``state()``
-    gives all that the training needs to go on from here."""
+    """What a callback is told: ``update`` of ``n_updates`` are done; ``validation`` [F], the score by ``validate_by`` where it was just computed, else
+    None; ``state()`` gives all that the training needs to go on from here."""
 
     update: int
     n_updates: int
@@ -169,7 +170,7 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
     adaptive = None
     if isinstance(options.forcing, AdaptiveTeacherForcing):
         adaptive = AdaptiveAlpha(flat, cast(AdditiveModel, model), options.forcing, problem, sampler, T, options.backend)
-    validator = None if validation is None else Validator(model, validation)
+    validator = None if validation is None else Validator(model, validation, options.validate_by)
     mean = Mean(options.mean_over, options.n_updates, state.theta) if options.mean_over > 0 else None
     history = History(options.n_updates, F)
     book = Book(state, history, validator, adaptive, mean, hooks.about)
@@ -246,7 +247,9 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
     coords = {"fit": fits}
     return Trained(
         last=copy.deepcopy(model), best=best, mean=averaged,
-        history=history.dataset(fits, {} if validator is None else validator.scores, done).assign_attrs(backend=options.backend, precision=options.precision),
+        history=history.dataset(fits, {} if validator is None else validator.scores, done, VALIDATED_BY[options.validate_by]).assign_attrs(
+            backend=options.backend, precision=options.precision
+        ),
         status=xr.DataArray(status, dims="fit", coords=coords, attrs={"long_name": "how the fit ended"}),
         refused=xr.DataArray(state.refused.copy(), dims="fit", coords=coords, attrs={"long_name": "steps refused as not finite"}),
     )

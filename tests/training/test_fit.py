@@ -75,6 +75,8 @@ def test_a_bad_recording_is_refused_before_any_work(x, words, tmp_path):
         ({"backend": "triton", "precision": "bf16"}, "precision"),
         ({"validate_every": 0}, "validate_every"),
         ({"validate_every": -1}, "validate_every"),
+        ({"validate_by": "d_stps"}, "unknown validate_by 'd_stps'. Did you mean 'd_stsp'"),
+        ({"validate_by": "both", "validation": wave(4)}, "a spectrum needs at least"),
         ({"n_threads": 0}, "n_threads"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import dynrnn as dr
 from dynrnn.analysis.reconstruction import score_orbits
@@ -21,3 +22,28 @@ def test_score_is_the_mean_over_starts():
         orbit = dr.generate(model, len(x), initial=x[k], transient=len(x) // 4).observed.values
         scores.append(score_orbits([x], orbit, "dynrnn-1", n_null=0).d_stsp.values)
     np.testing.assert_allclose(check.scores[1], np.mean(scores, 0), rtol=1e-12)
+
+
+def test_both_is_the_product_of_two_means_and_chooses_the_best():
+    recording = dr.load_dataset("lorenz63", n_steps=1_500, noise=0.05, random_state=0)
+    model = dr.ShallowPLRNN(3, 3, 10, clipped=True, n_fits=2, random_state=0)
+    run = dr.fit(model, recording, n_updates=60, validation=recording, validate_every=20, validate_by="both", keep="best", progress=False, random_state=0)
+    assert "times D_H" in run.history.validation.long_name
+    assert run.config["validate_by"] == "both"
+    x = recording.observed.values[0]
+    rows = []
+    for k in np.linspace(0, len(x) - 1, VALIDATION_STARTS + 1).astype(int)[:-1]:
+        rows.append(score_orbits([x], dr.generate(run, len(x), initial=x[k], transient=len(x) // 4).observed.values, "dynrnn-1", n_null=0))
+    product = np.mean([r.d_stsp.values for r in rows], 0) * np.mean([r.d_hellinger.values for r in rows], 0)
+    np.testing.assert_allclose(run.history.validation.min("update").values, product, rtol=1e-9)
+
+
+def test_trials_too_short_for_a_spectrum_matter_only_where_they_are_run_beside():
+    trials = [np.sin(0.3 * np.arange(n))[:, None] for n in (200, 3)]
+    model = dr.ShallowPLRNN(1, 2, 5, random_state=0)
+    common = {"n_updates": 2, "sequence_length": 20, "validate_by": "both", "progress": False}
+    run = dr.fit(model, trials[0], validation=trials, **common)
+    assert np.isfinite(run.history.validation.values[:, -1]).all()
+    driven = dr.ShallowPLRNN(1, 2, 5, input_dim=1, random_state=0)
+    with pytest.raises(dr.ArgumentError, match="a spectrum needs at least"):
+        dr.fit(driven, dr.as_recording(trials[0], inputs=trials[0]), validation=dr.as_recording(trials, inputs=trials), **common)

@@ -172,6 +172,19 @@ def d_stsp(
         return np.array([[_divergence(rule, pooled, unit([x.astype(np.float64)])[0], random_state)[0] for x in runs] for runs in orbits])
 
 
+def spectral_distances(
+    true: Sequence[Float[np.ndarray, "_ channel"]], orbits: Float[np.ndarray, "fit trial time channel"], preset: str | Preset = "dynrnn-1"
+) -> Float[np.ndarray, "fit trial"]:
+    """D_H alone, of every orbit against the true trial of its own number, without floor or nulls; inf of an orbit that is not finite.
+
+    >>> x = np.random.default_rng(0).normal(size=(400, 2))
+    >>> spectral_distances([x, x], np.stack([x, x + np.inf])[None]).tolist()
+    [[0.0, inf]]
+    """
+    rule = get_preset(preset)
+    return np.array([[_spectral_distance(rule, [a], [x]) for a, x in zip(true, runs, strict=True)] for runs in orbits.astype(np.float64)])
+
+
 def _divergence(rule: Preset, true: np.ndarray, generated: np.ndarray, random_state: int) -> tuple[float, float]:
     """D_stsp by the preset's estimator, and the share of generated samples outside the box, if there is one."""
     if not np.isfinite(generated).all():
@@ -206,6 +219,11 @@ def _measure(rule: Preset, actual: Trials, generated: Trials, random_state: int)
     divergence, outside = _divergence(rule, np.concatenate(actual), pooled, random_state)
     if not np.isfinite(pooled).all():
         return Measured(math.inf, math.inf, outside)
+    return Measured(divergence, _spectral_distance(rule, actual, generated), outside)
+
+
+def _spectral_distance(rule: Preset, actual: Trials, generated: Trials) -> float:
+    """D_H, trial by trial at the common length: the mean over trials and over the channels that vary in them."""
     options = {"smoothing_sigma": rule.smoothing_sigma, "boundary": rule.smoothing_boundary, "form": rule.hellinger_form}
     distances = []
     for a, b in zip(actual, generated):
@@ -215,7 +233,7 @@ def _measure(rule: Preset, actual: Trials, generated: Trials, random_state: int)
             distances.append(hellinger_by_channel(a[:n, active], b[:n, active], **options))
     if not distances:
         raise RecordingError("no channel of the true recording varies within any trial, so there is no spectrum to compare.")
-    return Measured(divergence, float(np.concatenate(distances).mean()), outside)
+    return float(np.concatenate(distances).mean())
 
 
 def varies(x: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """What a study costs beside the fits that it consists of: the same settings and seeds through ``optimize`` and through ``fit`` alone, in one run.
 
-    python kernels/benchmarks/study.py                  # 40 trials of an AL-RNN on Lorenz-63, 20,000 updates, 4 seeds each: a quarter of an hour on two cores
+    python kernels/benchmarks/study.py                  # 40 trials of an AL-RNN on Lorenz-63, 20,000 updates, 4 seeds each: forty minutes on two cores
 """
 
 from __future__ import annotations

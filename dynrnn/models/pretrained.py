@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parents[1] / "pretrained"
 class Card(NamedTuple):
     """What is known of a shipped model.
 
-    d_stsp : of the shipped fit, mean of free runs from several starts, on data that neither training nor choice saw (nat). d_stsp_floor : median of what true
+    d_stsp : of the shipped fit, median of free runs from many starts, on data that neither training nor choice saw (nat). d_stsp_floor : median of what true
     trajectories score against each other. d_stsp_of_all : median, min, max and n over every seed that was trained; the shipped one was *chosen* among them, on
     validation data. exponents : Lyapunov exponents per unit of time, and those of the system. about : the whole card.
     """
@@ -39,10 +39,12 @@ class Card(NamedTuple):
 
     def __str__(self) -> str:
         every = self.d_stsp_of_all
+        lost = self.about["d_stsp"]["starts_lost"]
+        left = f"; {lost} of {self.about['d_stsp']['n_starts']} starts lost" if lost else ""
         exponents, true = (", ".join(f"{value:.3g}" for value in values) for values in (self.exponents, self.exponents_of_the_system))
         return (
             f"{self.name}: {self.family} on {self.system}, D_stsp {self.d_stsp:.3g} (floor {self.d_stsp_floor:.3g}; all {every['n']} that were trained: median "
-            f"{every['median']:.3g}, {every['min']:.3g} to {every['max']:.3g}), exponents {exponents} (the system's {true}), {self.size_bytes:,} bytes"
+            f"{every['median']:.3g}, {every['min']:.3g} to {every['max']:.3g}{left}), exponents {exponents} (the system's {true}), {self.size_bytes:,} bytes"
         )
 
 

@@ -15,6 +15,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tyro
@@ -40,6 +41,8 @@ class Settings:
     observation_regularisation: float = 1e-7
     validate_every: int = 2_000
     """Updates between two free runs against the training part (eight starts, its length each)."""
+    validate_by: Literal["d_stsp", "both"] = "both"
+    """D_stsp, or D_stsp times D_H."""
     random_state: int = 0
     out: Path | None = None
     save: Path | None = None
@@ -68,7 +71,7 @@ def main(settings: Settings) -> None:
     run = dr.fit(
         model, training, dr.GeneralizedTeacherForcing(settings.alpha), n_updates=settings.updates, sequence_length=settings.sequence_length,
         learning_rate=settings.learning_rate, regularisation=dr.Regularisation(observation=settings.observation_regularisation),
-        validation=training, validate_every=settings.validate_every, validate_by="both", random_state=settings.random_state, progress=False,
+        validation=training, validate_every=settings.validate_every, validate_by=settings.validate_by, random_state=settings.random_state, progress=False,
     )
     seconds = time.perf_counter() - began
     print(f"{settings}\n{settings.fits} fits of {settings.updates:,} updates with free runs on the way: {seconds:.0f} s; refused {run.refused.values.tolist()}")

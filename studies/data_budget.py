@@ -21,7 +21,7 @@ from rows import FULL, Row, Table, judged, lost, spread, tell_cost, trained
 
 import dynrnn as dr
 
-COLUMNS = ("training data", "D_stsp", "floor", "D_H", "largest exponent", "lost")
+COLUMNS = ("training data", "D_stsp", "floor", "surrogate", "D_H", "largest exponent", "lost")
 FAR = 2.0
 
 
@@ -52,7 +52,7 @@ def rows_of(settings: Settings) -> list[Row]:
 
     def row(name: str, steps: int, noise: float, seen: str = "xyz", latent: int = 3) -> Row:
         data = dr.load_dataset("lorenz63", n_steps=steps, noise=noise, random_state=seed, observed=list(seen))
-        return Row(name, lambda **o: dr.ShallowPLRNN(len(seen), latent, 50, clipped=True, **o), options, data, {"seen": seen})
+        return Row(name, lambda **o: dr.ShallowPLRNN(len(seen), latent, 50, clipped=True, **o), options, data, notes={"seen": seen})
 
     out = []
     if "noise" in settings.only:
@@ -85,7 +85,8 @@ def main(settings: Settings) -> None:
         exponents = dr.analysis.lyapunov_spectrum(run, 1, n_steps=1_000, n_segments=16)
         numbers["largest_exponent"] = exponents.value.values[:, 0].tolist()
         table.add(row.name, numbers, {
-            "D_stsp": spread(numbers["d_stsp"]), "floor": floor(seen), "D_H": spread(numbers["d_hellinger"], 3),
+            "D_stsp": spread(numbers["d_stsp"]), "floor": floor(seen), "surrogate": spread(numbers["d_stsp_surrogate"]),
+            "D_H": spread(numbers["d_hellinger"], 3),
             "largest exponent": spread(numbers["largest_exponent"]), "lost": lost(numbers["d_stsp"], FAR),
         })
     truth = dr.reference_spectrum("lorenz63").value.values[0]

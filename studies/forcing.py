@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 import tyro
-from rows import FULL, Row, Table, judged, lost, spread, tell_cost, trained
+from rows import FULL, Row, Table, floors, judged, lost, spread, tell_cost, trained
 
 import dynrnn as dr
 
@@ -69,9 +69,12 @@ def main(settings: Settings) -> None:
     table = Table(out, f"{settings.data}, {100 * settings.noise:g} % noise: {settings.seeds} seeds, {updates:,} updates, preset gtf-2023", COLUMNS, kept)
     rows = [row for row in rows_of(settings) if row.name in table.missing([row.name])]
     tell_cost(rows, training, settings.seeds, updates, settings.random_state)
+    reference = dr.load_dataset(settings.data, n_steps=settings.steps, n_trials=2, random_state=2_000)
     for row in rows:
         run = trained(row, training, settings.seeds, updates, settings.random_state)
         numbers: dict[str, Any] = judged(run, tests, "gtf-2023")
+        if "floor (a true recording)" not in table.numbers:
+            floors(table, run, tests, reference, training)
         exponents = dr.analysis.lyapunov_spectrum(run, 1, n_steps=1_000, n_segments=16)
         numbers |= {"largest_exponent": exponents.value.values[:, 0].tolist(), "refused": run.refused.values.tolist()}
         table.add(row.name, numbers, {

@@ -20,13 +20,13 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 import xarray as xr
-from rows import FULL, Row, Table, judged, lost, spread, tell_cost, trained, updates_of
+from rows import FULL, Row, Table, floors, judged, lost, spread, tell_cost, trained, updates_of
 
 import dynrnn as dr
 from dynrnn.analysis.reconstruction import published_scores, score_orbits
 from dynrnn.models import Reservoir
 
-COLUMNS = ("method", "numbers", "updates", "D_stsp", "D_H", "PE(20)", "lost", "published D_stsp", "published D_H")
+COLUMNS = ("method", "parameters", "updates", "D_stsp", "D_H", "PE(20)", "lost", "published D_stsp", "published D_H")
 FAR = {"lorenz63": 2.0, "lorenz96": 3.0, "ecg": 10.0}                                # D_stsp beyond which a fit counts as lost
 
 TITLES = {"lorenz63": "Lorenz-63, 5 % noise", "lorenz96": "Lorenz-96 in 20 dimensions, 5 % noise", "ecg": "An electrocardiogram"}
@@ -124,17 +124,6 @@ def recordings(settings: Settings) -> tuple[Any, xr.Dataset, Any, Any]:
     return training, load(n_trials=settings.tests, random_state=1_000), load(n_trials=2, random_state=2_000), None
 
 
-def floors(table: Table, run: Any, test: xr.Dataset, reference: Any, training: Any, label: str) -> None:
-    """Rows of what a score can be at best, and without any dynamics learned."""
-    found = dr.evaluate(run, test.isel(trial=[0]), reference=reference, preset="gtf-2023", training=training)
-    for name in ("floor", "surrogate", "linear"):
-        cells = {"D_stsp": spread(found[f"d_stsp_{name}"].values), "D_H": spread(found[f"d_hellinger_{name}"].values, 3)}
-        if f"prediction_error_{name}" in found:
-            cells["PE(20)"] = f"{float(found[f'prediction_error_{name}']):.2g}"
-        what = {"floor": "floor (a true recording)", "surrogate": "phase-randomised surrogate", "linear": "linear model (VAR)"}[name]
-        table.add(what + label, {}, cells)
-
-
 def halves(table: Table, x: np.ndarray) -> None:
     """The row of what a score of the whole recording can be at best: its first half against its second."""
     half = len(x) // 2
@@ -157,7 +146,7 @@ def main(settings: Settings) -> None:
         run = trained(row, training, settings.seeds, updates, settings.random_state)
         numbers: dict[str, Any] = judged(run, test, "gtf-2023")
         cells = {
-            "numbers": f"{run.model.parameters_per_fit:,}", "updates": "-" if isinstance(run.model, Reservoir) else f"{updates_of(row, updates):,}",
+            "parameters": f"{run.model.parameters_per_fit:,}", "updates": "-" if isinstance(run.model, Reservoir) else f"{updates_of(row, updates):,}",
             "D_stsp": spread(numbers["d_stsp"]), "D_H": spread(numbers["d_hellinger"], 3),
             "PE(20)": f"{np.median(numbers['prediction_error']):.2g}", "lost": lost(numbers["d_stsp"], far),
             **published(settings.data, row.notes.get("published", "")),

@@ -152,8 +152,8 @@ def make(name: str, recipe: Recipe, out: Path) -> None:
         "training": {"n_samples": int(training.n_time[0]), "noise": 0.0, "random_state": 0, "fits": recipe.seeds * recipe.average} | told,
         "chosen": chosen + ". How typical it is: see d_stsp_of_all.",
         "d_stsp": {
-            "value": float(every[best]), "sd_over_starts": float((high - low) / 1.349), "n_starts": N_STARTS, "n_steps": N_STEPS, "preset": "dynrnn-1",
-            "starts_lost": int((~(scores[best] < surrogate)).sum()), "floor": spread(floor), "surrogate": surrogate,
+            "value": float(every[best]), "sd_over_starts_from_quartiles": float((high - low) / 1.349), "n_starts": N_STARTS, "n_steps": N_STEPS,
+            "preset": "dynrnn-1", "starts_lost": int((~(scores[best] < surrogate)).sum()), "floor": spread(floor), "surrogate": surrogate,
         },
         "d_stsp_of_all": spread(every) | {"each": every.round(4).tolist(), "missed": int((~(every <= LOST)).sum())},
         "d_hellinger": {"value": float(judged.d_hellinger[best]), "of_all": spread(judged.d_hellinger.values)},

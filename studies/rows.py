@@ -123,9 +123,22 @@ def trained(row: Row, training: Any, seeds: int, updates: int, random_state: int
 
 
 def judged(run: Any, tests: xr.Dataset, preset: str) -> dict[str, list[float]]:
-    """D_stsp, D_H and the prediction error of each seed: means over the trials of ``tests``, from whose first samples the free runs start."""
+    """D_stsp, D_H and the prediction error of each seed, and D_stsp of a phase-randomised surrogate of each trial: means over the trials of ``tests``, from
+    whose first samples the free runs start."""
     scores = [dr.evaluate(run, tests.isel(trial=[k]), preset=preset, n_null=1) for k in range(tests.sizes["trial"])]
-    return {name: np.mean([s[name].values for s in scores], 0).tolist() for name in ("d_stsp", "d_hellinger", "prediction_error")}
+    names = ("d_stsp", "d_hellinger", "prediction_error", "d_stsp_surrogate")
+    return {name: np.mean([s[name].values for s in scores], 0).tolist() for name in names}
+
+
+def floors(table: Table, run: Any, test: xr.Dataset, reference: Any, training: Any, label: str = "") -> None:
+    """Rows of what a score can be at best, and without any dynamics learned."""
+    found = dr.evaluate(run, test.isel(trial=[0]), reference=reference, preset="gtf-2023", training=training)
+    for name in ("floor", "surrogate", "linear"):
+        cells = {"D_stsp": spread(found[f"d_stsp_{name}"].values), "D_H": spread(found[f"d_hellinger_{name}"].values, 3)}
+        if f"prediction_error_{name}" in found:
+            cells["PE(20)"] = f"{float(found[f'prediction_error_{name}']):.2g}"
+        what = {"floor": "floor (a true recording)", "surrogate": "phase-randomised surrogate", "linear": "linear model (VAR)"}[name]
+        table.add(what + label, {}, cells)
 
 
 def spread(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:

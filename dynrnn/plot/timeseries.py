@@ -27,12 +27,13 @@ def plot_timeseries(tree: Tree, *, fit: Any = None, trial: int = 0, n_steps: int
     rows = min(orbits.truth.shape[1], MAX_CHANNELS)
     figure = new_figure(9.0, 1.15 * rows + 1.1)
     grid = figure.subplots(rows, 2, squeeze=False, sharex=True, sharey="row")
+    end = max(times[:n].max(initial=0.0) for times in (orbits.time, orbits.time_generated))
     for row, axes in enumerate(grid):
         low, high = common_limits(truth[:, row], run[:, row])
         for panel, values, times, colour in ((axes[0], truth, orbits.time, TRUTH), (axes[1], run, orbits.time_generated, GENERATED)):
             tidy(panel)
             panel.plot(times[: len(values)], values[:, row], color=colour, lw=0.9)
-            panel.set_xlim(0, orbits.time[n - 1])
+            panel.set_xlim(0, end)
             panel.set_ylim(low, high)
         if len(run) < min(n, orbits.generated.shape[1]):
             axes[1].text(0.5, 0.5, "diverged: not finite any more", ha="center", color="#a00", transform=axes[1].transAxes)

@@ -29,7 +29,7 @@ class History:
 
     ARRAYS = ("loss", "norm", "alpha", "rate", "seconds")
 
-    def dataset(self, fits: np.ndarray, validation: dict[int, np.ndarray], done: int, meaning: tuple[str, str] = ("", "")) -> xr.Dataset:
+    def dataset(self, fits: np.ndarray, validation: dict[int, np.ndarray], done: int, meaning: tuple[str, str]) -> xr.Dataset:
         """Rows up to update ``done``, where the training ended; ``meaning`` and unit of what validation gave."""
         rows = max(1, -(-done // self.every))
         update = np.minimum(self.last_update[:rows], max(done, 1))

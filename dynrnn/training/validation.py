@@ -28,7 +28,12 @@ def check_validation(recording: xr.Dataset, by: str) -> None:
 def followed(recording: xr.Dataset) -> list[np.ndarray]:
     """Trials (time, channel) that are run beside: all where inputs or elapsed times lead along each, else the longest."""
     trials = [x[: int(n)] for x, n in zip(recording.observed.values, recording.n_time.values)]
-    return trials if "inputs" in recording or "elapsed" in recording else [max(trials, key=len)]
+    return trials if led(recording) else [max(trials, key=len)]
+
+
+def led(recording: xr.Dataset) -> bool:
+    """Inputs or elapsed times lead a run along the recording's own trials."""
+    return "inputs" in recording or "elapsed" in recording
 
 
 class Validator:
@@ -46,7 +51,7 @@ class Validator:
         self.n_steps = int(n_time.max())
         self.initial: xr.Dataset | np.ndarray = recording
         self.transient = 0
-        if "inputs" not in recording and "elapsed" not in recording:
+        if not led(recording):
             (longest,) = self.beside
             seen = longest[~np.isnan(longest).all(1)]
             self.initial = seen[np.linspace(0, len(seen) - 1, VALIDATION_STARTS + 1).astype(int)[:-1], None]

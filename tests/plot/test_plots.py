@@ -151,6 +151,8 @@ def test_time_series_start_at_zero_in_the_recordings_unit_and_share_limits():
     assert left.get_ylim() == right.get_ylim()
     np.testing.assert_allclose(left.lines[0].get_xdata(), 0.01 * np.arange(150))
     assert figure.axes[2].get_xlabel() == "time (s)"
+    assert left.get_xlim() == pytest.approx((0.0, 0.01 * 149))
+    assert plot_timeseries(results(2), n_steps=5_000, fit=11).axes[0].get_xlim() == pytest.approx((0.0, 0.01 * 1_999))      # there are no more
 
 
 def test_uneven_samples_stand_at_their_own_times():

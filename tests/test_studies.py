@@ -32,12 +32,13 @@ def test_distances_from_a_polyline_with_a_segment_of_no_length():
 
 
 TINY = {"seeds": 1, "updates": 2, "steps": 1_500, "tests": 1}
+BESIDE = ["floor (a true recording)", "phase-randomised surrogate", "linear model (VAR)"]
 ROWS = {
-    "forcing": ({"only": ("interval",), "intervals": (16,)}, ["sparse, AL-RNN, interval 16"]),
+    "forcing": ({"only": ("interval",), "intervals": (16,)}, [*BESIDE, "sparse, AL-RNN, interval 16"]),
     "data_budget": ({"only": ("length", "observed"), "lengths": (1_000,), "channels": ("x",), "tests": 2}, ["1,000 samples", "only x; M = 3", "only x; M = 6"]),
     "gtf_table": (
         {"only": ("shallow PLRNN, GTF", "ES2N, 300 units")},
-        ["floor (a true recording)", "phase-randomised surrogate", "linear model (VAR)", "shallow PLRNN, GTF", "ES2N, 300 units"],
+        [*BESIDE, "shallow PLRNN, GTF", "ES2N, 300 units"],
     ),
 }
 

@@ -167,7 +167,7 @@ def main(settings: Settings) -> None:
         "brackets second-hand, those of one run from the tutorials' notebooks by preset cns-2023. Lost: D_stsp beyond "
         f"{far:g} or not finite.",
         "PE(20): mean squared error 20 steps ahead, in variances. Mean: of the parameters over the last updates. Best free run: the checkpoint, of one in",
-        f"2,000 updates, that runs freely best against the training data, by D_stsp{' times D_H' if settings.data == 'ecg' else ''}. Other rows: the last update.",
+        f"2,000 updates, whose free runs are best beside the training data by D_stsp{' times D_H' if settings.data == 'ecg' else ''}. Others: the last update.",
         f"`python studies/gtf_table.py --data {settings.data}{' --file ecg.npy' if settings.file else ''} --seeds {settings.seeds} --updates {updates}`",
     ], [row.name for row in every])
 

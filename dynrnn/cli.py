@@ -24,7 +24,7 @@ OF_DESCENT = (
     "latent_dim", "hidden_dim", "n_relu", "n_bases", "clipped", "mean_centred", "positions", "ring_channels", "kernel_size", "velocity", "activation",
     "observation", "init", "average", "forcing", "alpha", "alpha_end", "interval", "norm",
     "updates", "sequence_length", "batch_size", "learning_rate", "training_noise", "latent_regularisation", "observation_regularisation",
-    "gradient", "gradient_clip", "keep", "validate_by", "checkpoint_every",
+    "gradient", "gradient_clip", "keep", "validate_by", "validate_mean", "checkpoint_every",
 )
 
 
@@ -130,9 +130,11 @@ class Fit:
     keep: Literal["last", "best", "mean"] = "last"
     """Model of the last update, the best on the validation part, or the mean of the parameters over the last tenth (with a rate that ends high)."""
     validate: bool = False
-    """Hold out a tenth of the training data and follow free runs beside it (implied by --keep best)."""
+    """Hold out a tenth of the training data and follow free runs beside it (implied by --keep best and --validate-mean)."""
     validate_by: Literal["d_stsp", "both"] = "d_stsp"
     """What is followed and makes a model the best: D_stsp, or D_stsp times D_H, for recordings with a rhythm."""
+    validate_mean: bool = False
+    """Follow and choose from means of the parameters since the validation before, not from those of single updates (with a rate that ends high)."""
     checkpoint_every: int | None = None
     """Keep the model of every so many updates, so that `dynrnn analyze` can tell how fixed points and cycles come about."""
     random_state: int = 0
@@ -162,7 +164,7 @@ class Fit:
         self.check_options(solved)
         training, test, reference = self.load()
         validation = None
-        if self.validate or self.keep == "best" or len(self.ridge) > 1:
+        if self.validate or self.validate_mean or self.keep == "best" or len(self.ridge) > 1:
             training, validation = dr.split(training, train=0.9)
         model = self.build(training)
         if self.average:
@@ -205,7 +207,8 @@ class Fit:
             model, training, forcing=forcing, n_updates=self.updates, sequence_length=self.sequence_length,
             batch_size=self.batch_size, learning_rate=self.learning_rate, validation=validation, out=self.out, progress=self.progress,
             random_state=self.random_state, noise=self.training_noise, standardise=self.standardise, keep=self.keep, validate_by=self.validate_by,
-            checkpoint_every=self.checkpoint_every, gradient=self.gradient, gradient_clip=float("inf") if self.gradient_clip is None else self.gradient_clip,
+            validate_mean=self.validate_mean, checkpoint_every=self.checkpoint_every, gradient=self.gradient,
+            gradient_clip=float("inf") if self.gradient_clip is None else self.gradient_clip,
             regularisation=dr.Regularisation(latent=self.latent_regularisation, observation=self.observation_regularisation),
         )
 

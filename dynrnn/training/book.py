@@ -18,13 +18,15 @@ from dynrnn_kernels.update import State
 class Book:
     """All that changes while a model is trained, given out as a ``TrainingState`` and taken back from one."""
 
-    def __init__(self, state: State, history: History, validator: Validator | None, adaptive: AdaptiveAlpha | None, mean: Mean | None, about: dict[str, Any]):
+    def __init__(
+        self, state: State, history: History, validator: Validator | None, adaptive: AdaptiveAlpha | None, means: dict[str, Mean], about: dict[str, Any]
+    ):
         self.history, self.validator, self.about = history, validator, about
         self.arrays = state._asdict() | {f"history_{name}": getattr(history, name) for name in History.ARRAYS}
         if validator is not None:
             self.arrays |= {"best": validator.best, "best_theta": validator.theta}
-        if mean is not None:
-            self.arrays |= {"mean_total": mean.total, "mean_count": mean.count}
+        for name, mean in means.items():
+            self.arrays |= {f"{name}_total": mean.total, f"{name}_count": mean.count}
         if adaptive is not None:
             self.arrays["strength"] = adaptive.alpha
 

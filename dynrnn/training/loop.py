@@ -25,7 +25,7 @@ from dynrnn.training.checkpoints import Checkpoints
 from dynrnn.training.draws import Sampler
 from dynrnn.training.forcing import AdaptiveTeacherForcing, Forcing
 from dynrnn.training.history import History
-from dynrnn.training.mean import Mean
+from dynrnn.training.mean import WINDOW_SETS, Mean
 from dynrnn.training.parameters import FlatParameters, flat_parameters, read, trainable, write
 from dynrnn.training.pullback import map_of_flat
 from dynrnn.training.regularisation import Regularisation
@@ -63,6 +63,7 @@ class Options:
     n_threads: int | None
     gradient: str = "bptt"
     validate_by: str = "d_stsp"
+    validate_mean: bool = False
     mean_over: float = 0.0
     """Share of the updates at whose end the mean of the parameters is taken; 0 for none."""
 
@@ -171,9 +172,11 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
     if isinstance(options.forcing, AdaptiveTeacherForcing):
         adaptive = AdaptiveAlpha(flat, cast(AdditiveModel, model), options.forcing, problem, sampler, T, options.backend)
     validator = None if validation is None else Validator(model, validation, options.validate_by)
-    mean = Mean(options.mean_over, options.n_updates, state.theta) if options.mean_over > 0 else None
+    mean = Mean.of_end(state.theta, options.mean_over, options.n_updates) if options.mean_over > 0 else None
+    window = Mean(state.theta, 0, options.validate_every, WINDOW_SETS) if validator and options.validate_mean else None
+    means = {name: of for name, of in (("mean", mean), ("window", window)) if of is not None}
     history = History(options.n_updates, F)
-    book = Book(state, history, validator, adaptive, mean, hooks.about)
+    book = Book(state, history, validator, adaptive, means, hooks.about)
     done = 0 if hooks.start is None else book.adopt(hooks.start)
     elapsed = model.own_times(recording.elapsed.values) if "elapsed" in recording else None
     updates = updates_by(options, model, flat, problem, state, sampler, done, elapsed)
@@ -196,8 +199,7 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
     ) as bar:
         while done < options.n_updates and state.active.any() and not stopped:
             n = min(block, options.n_updates - done, *(every - done % every for every in stops))
-            if mean is not None:
-                n = min(n, mean.ahead(done))
+            n = min([n, *(of.ahead(done) for of in means.values())])
             numbers = np.arange(done, done + n)
             if adaptive is None:
                 alpha = options.forcing.strength(numbers, options.n_updates, F)
@@ -213,16 +215,19 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
             block = int(np.clip(BLOCK_SECONDS / max(took / n, 1e-9), 1, min(updates.largest, 2 * block + 1)))
             done += n
             history.add(done - n, loss, norm, alpha, rate, time.perf_counter() - began)
+            for of in means.values():
+                if of.takes(done):
+                    updates.fetch()
+                    of(state.theta)
             scores = None
             if validator is not None and due(options.validate_every):
                 updates.fetch()
-                scores = validator(done, state.theta)
+                scores = validator(done, state.theta if window is None else window.parameters(state.theta, state.active))
+                if window is not None:
+                    window.begin_anew()
             if hooks.checkpoints is not None and due(hooks.checkpoints.every):
                 updates.fetch()
                 hooks.checkpoints(done, model, state.theta)
-            if mean is not None and mean.takes(done):
-                updates.fetch()
-                mean(state.theta)
             if hooks.callback is not None and due(hooks.every):
                 updates.fetch()
                 stopped = bool(hooks.callback(Progress(done, options.n_updates, scores, partial(book.state, done))))
@@ -240,7 +245,7 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
     averaged = None
     if mean is not None:
         averaged = copy.deepcopy(model)
-        write(averaged, mean.parameters(state.theta, state.active & (mean.count > 0)))
+        write(averaged, mean.parameters(state.theta, state.active))
     lost = np.where(state.reason == BAD_STEP, Status.STOPPED_STEP.value, Status.STOPPED_GRADIENT.value)
     ended = Status.STOPPED_CALLBACK.value if stopped and done < options.n_updates else Status.FINISHED.value
     status = np.where(state.active, ended, lost).astype(object)

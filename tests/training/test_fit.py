@@ -75,6 +75,7 @@ def test_a_bad_recording_is_refused_before_any_work(x, words, tmp_path):
         ({"backend": "triton", "precision": "bf16"}, "precision"),
         ({"validate_every": 0}, "validate_every"),
         ({"validate_every": -1}, "validate_every"),
+        ({"validate_mean": True}, "needs a validation recording to run beside"),
         ({"validate_by": "d_stps"}, "unknown validate_by 'd_stps'. Did you mean 'd_stsp'"),
         ({"validate_by": "both", "validation": wave(4)}, "a spectrum needs at least"),
         ({"n_threads": 0}, "n_threads"),
@@ -151,6 +152,22 @@ def test_the_mean_is_that_of_the_checkpoints(n_updates, share, taken, tmp_path):
     np.testing.assert_array_equal(read(dr.fit(model(n_fits=2), wave(), **options).model), read(run.last))      # looking changes nothing
     alone = dr.fit(dr.select(model(n_fits=2), fit=1), wave(), keep="mean", mean_over=share, **options)
     np.testing.assert_array_equal(read(alone.mean), read(dr.select(run, fit=1).mean))
+
+
+@pytest.mark.parametrize(("every", "taken"), [(12, [range(1, 13), range(13, 25), range(25, 31)]), (43, [range(1, 44, 2), range(44, 87, 2)])])
+def test_what_is_validated_is_the_mean_since_the_validation_before(every, taken):
+    """Of 20 sets or as many as there are, counted back from the validation; the best of these means is kept."""
+    n = taken[-1][-1]
+    options = SETTINGS | {"n_updates": n, "learning_rate": 5e-2, "validation": wave(600), "validate_every": every, "checkpoint_every": 1}
+    m = model(n_fits=2)
+    run = dr.fit(m, wave(), keep="best", validate_mean=True, **options)
+    means = [np.mean([read(run.checkpoints[u], np.float64) for u in window], 0).astype(np.float32) for window in taken]
+    check = Validator(model(n_fits=2), dr.as_recording(wave(600)))
+    check.model.load_state_dict(run.last.state_dict())
+    for window, theta in zip(taken, means):
+        np.testing.assert_array_equal(check(window[-1], theta), run.history.validation.sel(update=window[-1]).values)
+    np.testing.assert_array_equal(read(m), check.theta)
+    np.testing.assert_array_equal(read(dr.fit(model(n_fits=2), wave(), **options).model), read(run.last))      # looking changes nothing
 
 
 def test_training_learns_a_rotation():

@@ -28,6 +28,7 @@ KINDS = {
     "constant": {},
     "adaptive": {"forcing": dr.AdaptiveTeacherForcing(every=7)},
     "validated": {"validation": recording(seed=1), "validate_every": 15, "keep": "best"},
+    "means validated": {"validation": recording(seed=1), "validate_every": 15, "validate_mean": True, "keep": "best"},
     "mean": {"keep": "mean", "mean_over": 0.6},
     "uoro": {"gradient": "uoro"} | FEW,
     "reference": {"backend": "reference"} | FEW,

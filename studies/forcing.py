@@ -84,7 +84,7 @@ def main(settings: Settings) -> None:
         })
     truth = dr.reference_spectrum(settings.data).value.values[0]
     table.close([
-        f"The flow's largest exponent is {truth:.3f}. Lost: D_stsp beyond {FAR:g} or not finite. "
+        f"The flow's largest exponent is {truth:.3f}; a fit of which an orbit leaves for infinity has none. Lost: D_stsp beyond {FAR:g} or not finite. "
         "Shallow PLRNN, M=3, H=50, clipped; AL-RNN, M=20, P=2; windows of 200; learning rate 2e-3 to 1e-5.",
         f"`python studies/forcing.py --data {settings.data} --seeds {settings.seeds} --updates {updates}`",
     ])

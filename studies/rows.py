@@ -142,8 +142,13 @@ def floors(table: Table, run: Any, test: xr.Dataset, reference: Any, training: A
 
 
 def spread(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
-    """Median and range."""
-    return f"{np.median(values):.{digits}f} ({np.min(values):.{digits}f} to {np.max(values):.{digits}f})"
+    """Median and range, of those that are numbers; how many are not is said."""
+    x = np.asarray(values)
+    known = x[~np.isnan(x)]
+    if not len(known):
+        return f"{len(x)} undefined"
+    text = f"{np.median(known):.{digits}f} ({np.min(known):.{digits}f} to {np.max(known):.{digits}f})"
+    return text if len(known) == len(x) else f"{text}, {len(x) - len(known)} undefined"
 
 
 def lost(values: Sequence[float] | np.ndarray, far: float) -> str:

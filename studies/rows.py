@@ -91,7 +91,8 @@ def tell_cost(rows: Sequence[Row], training: Any, seeds: int, updates: int, rand
         model = row.make(n_fits=1, random_state=random_state)
         if isinstance(model, Reservoir):
             continue
-        options = {"progress": False, "random_state": random_state, "n_threads": 1, **row.options, "keep": "last"}
+        descent = {name: value for name, value in row.options.items() if not name.startswith("validate")}
+        options = {"progress": False, "random_state": random_state, "n_threads": 1, **descent, "keep": "last"}
         data = training if row.training is None else row.training
         _took(model, data, 2, options)
         n, more = 4, 0.0

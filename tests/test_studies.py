@@ -37,8 +37,8 @@ ROWS = {
     "forcing": ({"only": ("interval",), "intervals": (16,)}, [*BESIDE, "sparse, AL-RNN, interval 16"]),
     "data_budget": ({"only": ("length", "observed"), "lengths": (1_000,), "channels": ("x",), "tests": 2}, ["1,000 samples", "only x; M = 3", "only x; M = 6"]),
     "gtf_table": (
-        {"only": ("shallow PLRNN, GTF", "ES2N, 300 units")},
-        [*BESIDE, "shallow PLRNN, GTF", "ES2N, 300 units"],
+        {"only": ("shallow PLRNN, GTF", "shallow PLRNN (H=100), GTF, high rate, best mean", "ES2N, 300 units")},
+        [*BESIDE, "shallow PLRNN, GTF", "shallow PLRNN (H=100), GTF, high rate, best mean", "ES2N, 300 units"],
     ),
 }
 

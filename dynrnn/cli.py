@@ -128,9 +128,10 @@ class Fit:
     gradient_clip: float | None = None
     standardise: bool = True
     keep: Literal["last", "best", "mean"] = "last"
-    """Model of the last update, the best on the validation part, or the mean of the parameters over the last tenth (with a rate that ends high)."""
+    """Model of the last update, the one whose free runs are best beside the training data, or the mean of the parameters over the last tenth (with a rate
+    that ends high)."""
     validate: bool = False
-    """Hold out a tenth of the training data and follow free runs beside it (implied by --keep best and --validate-mean)."""
+    """Follow free runs beside the training data, of reservoirs beside a tenth of them held out (implied by --keep best and --validate-mean)."""
     validate_by: Literal["d_stsp", "both"] = "d_stsp"
     """What is followed and makes a model the best: D_stsp, or D_stsp times D_H, for recordings with a rhythm."""
     validate_mean: bool = False
@@ -163,8 +164,8 @@ class Fit:
         preset, forcing, solved = get_preset(self.preset), self.forcing_scheme(), self.model in RESERVOIRS      # mistakes are told before any work
         self.check_options(solved)
         training, test, reference = self.load()
-        validation = None
-        if self.validate or self.validate_mean or self.keep == "best" or len(self.ridge) > 1:
+        validation = training if self.validate or self.validate_mean or self.keep == "best" else None
+        if solved and (self.validate or len(self.ridge) > 1):                    # forecasts of what a readout was solved for would choose the least penalty
             training, validation = dr.split(training, train=0.9)
         model = self.build(training)
         if self.average:

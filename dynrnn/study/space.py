@@ -133,6 +133,6 @@ def _try_corners(space: Mapping[str, BaseDistribution], fixed: Mapping[str, Any]
         try:
             model, training = build({**fixed, **corner}, recording, 1, 0)
             if not isinstance(model, Reservoir):
-                fit(model, recording, progress=False, random_state=0, **training | {"n_updates": 1, "batch_size": 1, "keep": "last"})
+                fit(model, recording, progress=False, random_state=0, **training | {"n_updates": 1, "batch_size": 1, "keep": "last", "validate_mean": False})
         except DynrnnError as error:
             raise ArgumentError(f"the space holds a setting that cannot be made, {corner}: {error}") from None

@@ -83,8 +83,12 @@ def _descend(task: Task, parts: Sequence[Part], model: Any, training: dict[str, 
     assert data is not None
     n_updates = training.pop("n_updates", 50_000)
     start = _checkpoint(parts, model, n_updates)
-    validated = watch is not None or training.get("keep") == "best"
-    every = max(1, -(-n_updates // task.n_rungs)) if watch is not None else max(1, n_updates // 20)
+    every = max(1, n_updates // 20) if task.pruner == "none" else max(1, -(-n_updates // task.n_rungs))
+    beside = None
+    if training.get("keep") == "best":
+        beside = data.training                                                      # what judges the trial has no part in its choice
+    elif watch is not None or training.get("validate_mean"):
+        beside = data.validation
     kept = time.monotonic()
 
     def callback(progress: Progress) -> bool:
@@ -101,7 +105,7 @@ def _descend(task: Task, parts: Sequence[Part], model: Any, training: dict[str, 
         return stop
 
     return fit(
-        model, data.training, n_updates=n_updates, validation=data.validation if validated else None, validate_every=every, callback=callback,
+        model, data.training, n_updates=n_updates, validation=beside, validate_every=every, callback=callback,
         resume=start if start is not None else False, progress=False, random_state=seed, **training,
     )
 

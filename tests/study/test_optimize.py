@@ -77,6 +77,20 @@ def test_a_trial_runs_again_to_the_same_bits_and_with_other_seeds(study):
         study.rerun(7)
 
 
+@pytest.mark.parametrize(("pruner", "every"), [("none", 2), ("median", 4)])
+def test_a_setting_that_keeps_the_best_chooses_beside_what_it_was_trained_on(pruner, every, tmp_path):
+    """And the same when it is run again, where nothing is pruned."""
+    kept = {"keep": "best", "validate_mean": True}
+    found = study_of(tmp_path / "best", TINY | kept, n_trials=1, pruner=pruner)
+    setting = found.setting(0)
+    model = dr.ShallowPLRNN(2, 2, 6, n_fits=2, random_state=4)
+    rate = setting["learning_rate"]
+    dr.fit(model, recording(0), dr.GeneralizedTeacherForcing(setting["alpha"]), n_updates=N_UPDATES, sequence_length=20, batch_size=4,
+           learning_rate=(rate, rate / 100), random_state=4, progress=False, validation=recording(0), validate_every=every, **kept)
+    assert same_models(model, found.load(0))
+    assert found.rerun(0).same is True
+
+
 def test_a_study_goes_on_and_takes_more_trials(study, tmp_path):
     assert len(study_of(tmp_path / "half", n_trials=1).trials) == 1
     more = study_of(tmp_path / "half", n_trials=2)

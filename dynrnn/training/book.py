@@ -24,7 +24,7 @@ class Book:
         self.history, self.validator, self.about = history, validator, about
         self.arrays = state._asdict() | {f"history_{name}": getattr(history, name) for name in History.ARRAYS}
         if validator is not None:
-            self.arrays |= {"best": validator.best, "best_theta": validator.theta}
+            self.arrays |= {"best": validator.best, "best_update": validator.update, "best_theta": validator.theta}
         for name, mean in means.items():
             self.arrays |= {f"{name}_total": mean.total, f"{name}_count": mean.count}
         if adaptive is not None:

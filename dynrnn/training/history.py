@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
@@ -29,8 +31,10 @@ class History:
 
     ARRAYS = ("loss", "norm", "alpha", "rate", "seconds")
 
-    def dataset(self, fits: np.ndarray, validation: dict[int, np.ndarray], done: int, meaning: tuple[str, str]) -> xr.Dataset:
-        """Rows up to update ``done``, where the training ended; ``meaning`` and unit of what validation gave."""
+    def dataset(
+        self, fits: np.ndarray, validation: dict[int, np.ndarray], done: int, meaning: tuple[str, str], best: Sequence[np.ndarray] | None = None
+    ) -> xr.Dataset:
+        """Rows up to update ``done``, where the training ended; ``meaning`` and unit of what validation gave; ``best``: score and update of the best."""
         rows = max(1, -(-done // self.every))
         update = np.minimum(self.last_update[:rows], max(done, 1))
         size = np.diff(update, prepend=0)
@@ -49,4 +53,7 @@ class History:
             for update, score in validation.items():
                 values[:, (update - 1) // self.every] = score
             out["validation"] = dims, values, {"long_name": meaning[0], "units": meaning[1]}
+        if best is not None:
+            out["best_validation"] = "fit", best[0], {"long_name": f"{meaning[0].split(',')[0]}, of the best model", "units": meaning[1]}
+            out["best_update"] = "fit", best[1], {"long_name": "update at which the best model was validated", "units": "1"}
         return out

@@ -238,10 +238,10 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
             bar.set_postfix(loss=f"{np.median(loss[-1]):.3g}", alpha=f"{np.median(alpha[-1]):.3g}", refused=int(state.refused.sum()))
     updates.fetch()
     write(model, state.theta)
-    best = None
+    best, found = None, None
     if validator is not None:
-        best = copy.deepcopy(model)
-        write(best, validator.theta)
+        best, (theta, *found) = copy.deepcopy(model), validator.confirmed()
+        write(best, theta)
     averaged = None
     if mean is not None:
         averaged = copy.deepcopy(model)
@@ -252,7 +252,7 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
     coords = {"fit": fits}
     return Trained(
         last=copy.deepcopy(model), best=best, mean=averaged,
-        history=history.dataset(fits, {} if validator is None else validator.scores, done, VALIDATED_BY[options.validate_by]).assign_attrs(
+        history=history.dataset(fits, {} if validator is None else validator.scores, done, VALIDATED_BY[options.validate_by], found).assign_attrs(
             backend=options.backend, precision=options.precision
         ),
         status=xr.DataArray(status, dims="fit", coords=coords, attrs={"long_name": "how the fit ended"}),

@@ -25,7 +25,7 @@ class TrainingState:
     about : what was trained and how (the config of the run), by which a state is recognised.
 
     A state of several fits is those of each, side by side: ``select`` takes some out, ``concat`` puts states of equal length together, and the fits train
-    on as they would have. Memory three times the parameters and five numbers for each row of the history, for each fit; with validation four times.
+    on as they would have. Memory three times the parameters and five numbers for each row of the history, for each fit; with validation eight times.
     """
 
     done: int

@@ -8,10 +8,13 @@ import xarray as xr
 from dynrnn.analysis.reconstruction import d_stsp
 from dynrnn.analysis.reconstruction.statistics import spectral_distances
 from dynrnn.models.base import Model
+from dynrnn.models.ensemble import select_model
 from dynrnn.models.generation import generate
 from dynrnn.training.parameters import read, write
 
-VALIDATION_STARTS = 8
+VALIDATION_STARTS = 8        # at every validation
+CONFIRMING_STARTS = 64       # of the best at the end: an attractor that lets one orbit in thirty go looks whole from eight
+CANDIDATES = 5
 VALIDATED_BY = {
     "d_stsp": ("D_stsp on the validation recording, mean over free runs from several starts, NaN where it was not computed", "nat"),
     "both": ("D_stsp times D_H on the validation recording, means over free runs from several starts, NaN where it was not computed", "nat"),
@@ -41,36 +44,65 @@ class Validator:
 
     Means over runs from ``VALIDATION_STARTS`` samples spread over the recording, each as long as it: a model that loses its attractor
     does so sooner from one start than from another, and one run misses it. With inputs or elapsed times a model runs once, along the recording's own.
+    The best of each fit, which were lucky more often than others, run again from ``CONFIRMING_STARTS`` at the end; see ``confirmed``.
     """
 
     def __init__(self, model: Model, recording: xr.Dataset, by: str = "d_stsp"):
-        self.model, self.by = model, by
+        self.model, self.by, self.led = model, by, led(recording)
         n_time = recording.n_time.values
         self.true = [recording.observed.values[k, : int(n)] for k, n in enumerate(n_time)]
         self.beside = followed(recording)
         self.n_steps = int(n_time.max())
-        self.initial: xr.Dataset | np.ndarray = recording
+        self.starts: list[xr.Dataset] | list[np.ndarray] = [recording]                  # groups that run at once
         self.transient = 0
-        if not led(recording):
+        if not self.led:
             (longest,) = self.beside
             seen = longest[~np.isnan(longest).all(1)]
-            self.initial = seen[np.linspace(0, len(seen) - 1, VALIDATION_STARTS + 1).astype(int)[:-1], None]
+            states = seen[np.linspace(0, len(seen) - 1, CONFIRMING_STARTS + 1).astype(int)[:-1], None]
+            n = CONFIRMING_STARTS // VALIDATION_STARTS
+            self.starts = [states[k::n] for k in range(n)]
             self.transient = self.n_steps // 4
             self.beside = VALIDATION_STARTS * [longest]
         self.scores: dict[int, np.ndarray] = {}
-        self.best = np.full(model.n_fits, np.inf)
-        self.theta = read(model)
+        theta = read(model)
+        self.best = np.full((len(theta), CANDIDATES), np.inf)                           # in no order
+        self.update = np.zeros((len(theta), CANDIDATES), np.int64)
+        self.theta = np.repeat(theta[:, None], CANDIDATES, 1)
 
     def __call__(self, update: int, theta: np.ndarray) -> np.ndarray:
         write(self.model, theta)
-        score = self.measure()
-        better = score < self.best
-        self.best[better], self.theta[better] = score[better], theta[better]
+        score = self.measure(self.model, self.starts[:1])
+        fits, worst = np.arange(len(score)), self.best.argmax(1)
+        better = score < self.best[fits, worst]
+        at = fits[better], worst[better]
+        self.best[at], self.update[at], self.theta[at] = score[better], update, theta[better]
         self.scores[update] = score
         return score
 
-    def measure(self) -> np.ndarray:
-        """The score [F] of the model as it is."""
-        orbits = generate(self.model, self.n_steps, initial=self.initial, transient=self.transient).observed.values
-        score = d_stsp(self.true, orbits, "dynrnn-1").mean(1)
-        return score * spectral_distances(self.beside, orbits, "dynrnn-1").mean(1) if self.by == "both" else score
+    def confirmed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(parameters [F, P], score [F], update [F]) of the best candidate of each fit.
+
+        The one with the lowest score so far runs from all starts, which gives it a better score; when it is still the lowest, it is the best, else the
+        next is asked. Candidates that are left are worse by what is known of them. With inputs or elapsed times there are no more starts to ask.
+        """
+        score, fits = self.best.copy(), np.arange(len(self.best))
+        sure = np.isinf(score) | self.led
+        while (asked := np.flatnonzero(~sure[fits, score.argmin(1)])).size:
+            best = score[asked].argmin(1)
+            model = select_model(self.model, asked.tolist())
+            write(model, self.theta[asked, best])
+            again = self.measure(model, self.starts)
+            score[asked, best], sure[asked, best] = np.where(np.isnan(again), np.inf, again), True
+        best = score.argmin(1)
+        return self.theta[fits, best], score[fits, best], self.update[fits, best]
+
+    def measure(self, model: Model, starts: list[xr.Dataset] | list[np.ndarray]) -> np.ndarray:
+        """The score [F] of free runs from these groups of starts."""
+        d, h = [], []
+        for group in starts:
+            orbits = generate(model, self.n_steps, initial=group, transient=self.transient).observed.values
+            d.append(d_stsp(self.true, orbits, "dynrnn-1"))
+            if self.by == "both":
+                h.append(spectral_distances(self.beside, orbits, "dynrnn-1"))
+        score = np.concatenate(d, 1).mean(1)
+        return score * np.concatenate(h, 1).mean(1) if self.by == "both" else score

@@ -38,7 +38,8 @@ def _of(name: str) -> Callable[[Model, xr.Dataset, xr.Dataset], np.ndarray]:
 def _d_stsp(model: Model, validation: xr.Dataset, scores: xr.Dataset) -> np.ndarray:
     if isinstance(model, Reservoir):                                                # started from states that were driven, as evaluate does
         return scores.d_stsp.values.astype(np.float64)
-    return Validator(model, validation).measure()
+    check = Validator(model, validation)
+    return check.measure(model, check.few)
 
 
 def _n_parameters(model: Model, validation: xr.Dataset, scores: xr.Dataset) -> np.ndarray:

@@ -63,6 +63,7 @@ class Validator:
             self.starts = [states[k::n] for k in range(n)]
             self.transient = self.n_steps // 4
             self.beside = VALIDATION_STARTS * [longest]
+        self.few = self.starts[:1]                                                      # at every validation
         self.scores: dict[int, np.ndarray] = {}
         theta = read(model)
         self.best = np.full((len(theta), CANDIDATES), np.inf)                           # in no order
@@ -71,7 +72,7 @@ class Validator:
 
     def __call__(self, update: int, theta: np.ndarray) -> np.ndarray:
         write(self.model, theta)
-        score = self.measure(self.model, self.starts[:1])
+        score = self.measure(self.model, self.few)
         fits, worst = np.arange(len(score)), self.best.argmax(1)
         better = score < self.best[fits, worst]
         at = fits[better], worst[better]

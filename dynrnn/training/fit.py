@@ -94,7 +94,7 @@ def fit(
         D_stsp. ``both`` wants a validation recording of many periods: D_H is smoothed over 20 frequency bins.
     validate_mean : what runs freely, and ``keep="best"`` chooses from, are not the parameters of those updates but their means since the validation before,
         from 20 sets or as many as there are. With a rate that ends high, and the training recording as ``validation``, every one of 20 shallow PLRNNs
-        reconstructed Lorenz-63 (D_stsp .08 to .17), where two of 20 last updates were lost.
+        reconstructed Lorenz-63 (D_stsp .06 to .22), where two of 20 last updates were lost.
     keep : ``last`` leaves the model of the last update in ``run.model``, ``best`` the one best on validation, ``mean`` the mean of the parameters
         over the last updates (Polyak & Juditsky 1992; Izmailov et al. 2018, arXiv:1803.05407), at no cost. It wants a rate that ends high, such as
         ``(3e-3, 1e-3)``, and forcing at every step: it halved D_stsp of shallow PLRNNs on Lorenz-63; AL-RNNs under sparse forcing collapse at such rates.

@@ -71,9 +71,16 @@ def test_a_new_worker_picks_up_what_all_killed_ones_left(zygote, job):
     assert check_study(job, 1, pids) >= 1
 
 
+def is_stopped(pid):
+    """All its threads: a signal that was sent may take effect in the middle of a transaction that begins after it."""
+    tasks = Path(f"/proc/{pid}/task")
+    return all(status.read_text().rpartition(")")[2].split()[0] == "T" for status in tasks.glob("*/stat"))
+
+
 def stopped_between_transactions(pid, source):
     """One that holds SQLite's lock while it is stopped keeps everybody out, and they end with an error that says so: woken again, and False."""
     os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: is_stopped(pid))
     if not source.endswith(".db"):
         return True
     try:

@@ -2,7 +2,7 @@
 
 Trained on the first four fifths of a (time, 5) array. Scores: on the whole record, as published, and on the last fifth with 100,000
 generated steps for D_stsp and 20,000 for D_H, each beside the floor of the same lengths (first four fifths against the last one).
-Last checkpoint, and beside it the one of 30 whose free runs from eight starts are best against the data that it was trained on, by D_stsp times D_H. The last
+Last checkpoint, and beside it the one of 30 whose free runs are best against the data that it was trained on, by D_stsp times D_H. The last
 fifth chooses nothing. It is needed: most fits have sinks beside the heart's rhythm, an orbit falls into one from one start and not from another, and
 checkpoints 2,000 updates apart score 4 and 17 even at a rate of 1e-6.
 
@@ -40,7 +40,7 @@ class Settings:
     learning_rate: tuple[float, float] = (1e-3, 1e-6)
     observation_regularisation: float = 1e-7
     validate_every: int = 2_000
-    """Updates between two free runs against the training part (eight starts, its length each)."""
+    """Updates between free runs against the training part (eight starts, its length each; the best again from 64 at the end)."""
     validate_by: Literal["d_stsp", "both"] = "both"
     """D_stsp, or D_stsp times D_H."""
     random_state: int = 0

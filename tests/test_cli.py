@@ -68,6 +68,24 @@ def test_a_mistake_is_one_message_without_a_traceback(arguments, words, tmp_path
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("asked", [["--keep", "best"], ["--validate"], ["--validate-mean"], []])
+def test_free_runs_are_followed_beside_all_that_is_trained_on(asked, tmp_path, monkeypatch):
+    """Four fifths of the file, of which nothing is held out for them."""
+    (tmp_path / "x.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(50)))
+
+    class Asked(Exception):
+        pass
+
+    def fit(model, training, validation=None, **options):
+        assert training.sizes["time"] == 40
+        assert validation is (training if asked else None)
+        raise Asked
+
+    monkeypatch.setattr(dr, "fit", fit)
+    with pytest.raises(Asked):
+        main(["fit", str(tmp_path / "x.csv"), "--dt", "0.1", *asked, "--out", str(tmp_path / "run")])
+
+
 def test_datasets_are_listed(capsys):
     main(["datasets"])
     printed = capsys.readouterr().out

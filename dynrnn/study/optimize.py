@@ -55,7 +55,7 @@ def optimize(
         ``f(params, random_state, folder) -> value or values`` of your own.
     space : what is varied: see ``dynrnn.study.as_space``; None takes the family's own space.
     recording : what models are trained on; its last fifth is held out to judge on where no ``validation`` is given. A setting with ``keep="best"`` chooses
-        beside what it was trained on, so that what judges it has chosen nothing.
+        beside what it was trained on (and is pruned by that), so that what judges it has chosen nothing.
     out : the study's folder: study.json, data.zarr, study.db, and a run's folder for each trial in ``trials/``.
     objective : one or several of d_stsp, d_hellinger, prediction_error, valid_prediction_time, n_parameters, n_symbols; for a function of your own
         ``minimize`` or ``maximize``, one for each value.

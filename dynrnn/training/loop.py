@@ -198,8 +198,7 @@ def train(model: Model, recording: xr.Dataset, validation: xr.Dataset | None, op
         total=options.n_updates, unit="update", disable=not options.progress, desc=f"{model.family} x {F}", smoothing=0.1, initial=done
     ) as bar:
         while done < options.n_updates and state.active.any() and not stopped:
-            n = min(block, options.n_updates - done, *(every - done % every for every in stops))
-            n = min([n, *(of.ahead(done) for of in means.values())])
+            n = min(block, options.n_updates - done, *(every - done % every for every in stops), *(of.ahead(done) for of in means.values()))
             numbers = np.arange(done, done + n)
             if adaptive is None:
                 alpha = options.forcing.strength(numbers, options.n_updates, F)

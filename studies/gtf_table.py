@@ -19,8 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 import tyro
-import xarray as xr
-from rows import FULL, Row, Table, floors, judged, lost, spread, tell_cost, trained, updates_of
+from rows import FULL, Row, Table, floors, judged, lost, recordings, spread, tell_cost, trained, updates_of
 
 import dynrnn as dr
 from dynrnn.analysis.reconstruction import published_scores, score_orbits
@@ -111,20 +110,6 @@ def published(data: str, method: str) -> dict[str, str]:
                 text = f"{score.value:g}" + ("" if score.spread is None else f" +- {score.spread:g}")
                 cells.setdefault(column, f"({text})" if score.second_hand else text)
     return cells
-
-
-def recordings(settings: Settings) -> tuple[Any, xr.Dataset, Any, Any]:
-    """What trains, what judges, a reference for its floor, and the whole recording where it is scored too."""
-    if settings.data == "ecg":
-        if settings.file is None:
-            raise SystemExit("--data ecg needs --file: a .npy of shape (time, channel).")
-        whole = dr.as_recording(np.load(settings.file).astype(np.float64))
-        training, test = dr.split(whole, train=0.8)
-        whole.attrs["dataset"] = "ecg"
-        return training, test, training, whole
-    load = partial(dr.load_dataset, settings.data, n_steps=settings.steps, **({"n_dims": 20} if settings.data == "lorenz96" else {}))
-    training = load(noise=0.05, random_state=settings.random_state)
-    return training, load(n_trials=settings.tests, random_state=1_000), load(n_trials=2, random_state=2_000), None
 
 
 def halves(table: Table, x: np.ndarray) -> None:

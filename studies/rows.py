@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,20 @@ def tell_cost(rows: Sequence[Row], training: Any, seeds: int, updates: int, rand
     print(f"{len(rows)} rows of {seeds} seeds, {updates:,} updates each unless a row says fewer: about {total / 3600:.2f} core-hours of training", flush=True)
 
 
+def recordings(settings: Any) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset, xr.Dataset | None]:
+    """What trains, what judges, a reference for its floor, and the whole recording where it is scored too, by a study's settings."""
+    if settings.data == "ecg":
+        if settings.file is None:
+            raise SystemExit("--data ecg needs --file: a .npy of shape (time, channel).")
+        whole = dr.as_recording(np.load(settings.file).astype(np.float64))
+        training, test = dr.split(whole, train=0.8)
+        whole.attrs["dataset"] = "ecg"
+        return training, test, training, whole
+    load = partial(dr.load_dataset, settings.data, n_steps=settings.steps, **({"n_dims": 20} if settings.data == "lorenz96" else {}))
+    training = load(noise=0.05, random_state=settings.random_state)
+    return training, load(n_trials=settings.tests, random_state=1_000), load(n_trials=2, random_state=2_000), None
+
+
 def updates_of(row: Row, updates: int) -> int:
     return max(1, round(row.share * updates))
 
@@ -124,10 +139,10 @@ def trained(row: Row, training: Any, seeds: int, updates: int, random_state: int
 
 
 def judged(run: Any, tests: xr.Dataset, preset: str) -> dict[str, list[float]]:
-    """D_stsp, D_H and the prediction error of each seed, and D_stsp of a phase-randomised surrogate of each trial: means over the trials of ``tests``, from
-    whose first samples the free runs start."""
+    """D_stsp, D_H, the prediction error and the valid prediction time of each seed, and D_stsp of a phase-randomised surrogate of each trial: means over the
+    trials of ``tests``, from whose first samples the free runs start."""
     scores = [dr.evaluate(run, tests.isel(trial=[k]), preset=preset, n_null=1) for k in range(tests.sizes["trial"])]
-    names = ("d_stsp", "d_hellinger", "prediction_error", "d_stsp_surrogate")
+    names = ("d_stsp", "d_hellinger", "prediction_error", "valid_prediction_time", "d_stsp_surrogate")
     return {name: np.mean([s[name].values for s in scores], 0).tolist() for name in names}
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import xarray as xr
+from numba import get_num_threads
 
 from dynrnn.streams import stream
 
@@ -34,12 +37,20 @@ class Sampler:
         return self._collect("noise", self.noise_block, first, last)
 
     def _collect(self, purpose: str, block: int, first: int, last: int) -> np.ndarray:
-        fits = []
-        for k in self.fit_numbers:
-            parts = []
-            for b in range(first // block, (last - 1) // block + 1):
-                parts.append(self._block(purpose, k, b)[max(first - b * block, 0) : min(last - b * block, block)])
-            fits.append(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        """Fits side by side on as many threads as there are: with noise to draw, it takes a third of a small update."""
+
+        def of_fit(k: int) -> np.ndarray:
+            parts = [
+                self._block(purpose, k, b)[max(first - b * block, 0) : min(last - b * block, block)] for b in range(first // block, (last - 1) // block + 1)
+            ]
+            return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+        n = min(get_num_threads(), len(self.fit_numbers))
+        if n == 1 or purpose == "windows":
+            fits = [of_fit(k) for k in self.fit_numbers]
+        else:
+            with ThreadPoolExecutor(n) as pool:
+                fits = list(pool.map(of_fit, self.fit_numbers))
         return np.stack(fits, 1)
 
     def _block(self, purpose: str, fit: int, block: int) -> np.ndarray:

@@ -12,13 +12,14 @@ data), nothing left out. Floors and nulls are rows of the table, published figur
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import tyro
+import xarray as xr
 from rows import FULL, Row, Table, floors, judged, lost, recordings, spread, tell_cost, trained, updates_of
 
 import dynrnn as dr
@@ -68,8 +69,8 @@ def methods(data: str, N: int) -> list[Row]:
     def shallow(hidden: int, **o: Any) -> Any:
         return dr.ShallowPLRNN(N, M, hidden, clipped=True, observation=affine, **o)
 
-    def row(name: str, published: str, hidden: int = H, **options: Any) -> Row:
-        return Row(name, partial(shallow, hidden), decayed | options, notes={"published": published})
+    def row(name: str, published: str, hidden: int = H, beside: dict[str, Any] | None = None, **options: Any) -> Row:
+        return Row(name, partial(shallow, hidden), decayed | options, notes={"published": published}, beside=beside or {})
 
     short = []
     if data == "lorenz63":                                                            # the interval of studies/minimal_codes.py, beside the one the data say
@@ -77,12 +78,16 @@ def methods(data: str, N: int) -> list[Row]:
     tau = 221 if data == "ecg" else 25
     wide = 2 * H if data != "ecg" else H
     return [
-        row("shallow PLRNN, GTF", "shallow PLRNN + GTF", forcing=dr.GeneralizedTeacherForcing(alpha)),
-        row("shallow PLRNN, GTF, best free run", "", forcing=dr.GeneralizedTeacherForcing(alpha), keep="best", validate_every=2_000, validate_by=by),
+        row(
+            "shallow PLRNN, GTF", "shallow PLRNN + GTF", forcing=dr.GeneralizedTeacherForcing(alpha), validate_every=2_000, validate_by=by,
+            beside={"shallow PLRNN, GTF, best free run": "best"},
+        ),
         row("shallow PLRNN, GTF annealed", "", forcing=dr.GeneralizedTeacherForcing((2 * alpha, alpha / 2))),
         row("shallow PLRNN, GTF adaptive", "shallow PLRNN + adaptive GTF", forcing=dr.AdaptiveTeacherForcing()),
-        row(f"shallow PLRNN (H={wide}), GTF, high rate, mean", "", wide, **high, keep="mean", mean_over=0.25),
-        row(f"shallow PLRNN (H={wide}), GTF, high rate, best mean", "", wide, **high, keep="best", validate_mean=True),
+        row(
+            f"shallow PLRNN (H={wide}), GTF, high rate, mean", "", wide, **high, keep="mean", mean_over=0.25, validate_mean=True,
+            beside={f"shallow PLRNN (H={wide}), GTF, high rate, best mean": "best"},
+        ),
         row(f"shallow PLRNN, unforced windows of {tau}", "shallow PLRNN + sparse forcing", forcing=dr.FreeRunning(), sequence_length=tau, gradient_clip=1.0),
         row("shallow PLRNN, unforced windows of 200", "", forcing=dr.FreeRunning(), gradient_clip=1.0),
         row("shallow PLRNN, sparse forcing", "", forcing=dr.SparseTeacherForcing()),
@@ -120,6 +125,21 @@ def halves(table: Table, x: np.ndarray) -> None:
     table.add("floor, whole: first half against second", {}, cells)
 
 
+def scored(run: Any, test: xr.Dataset, whole: xr.Dataset | None, far: float) -> tuple[dict[str, Any], dict[str, str]]:
+    """Numbers and cells of a row."""
+    numbers: dict[str, Any] = judged(run, test, "gtf-2023")
+    cells = {
+        "D_stsp": spread(numbers["d_stsp"]), "D_H": spread(numbers["d_hellinger"], 3), "PE(20)": f"{np.median(numbers['prediction_error']):.2g}",
+        "lost": lost(numbers["d_stsp"], far),
+    }
+    if whole is not None:
+        numbers["whole"] = judged(run, whole, "gtf-2023")
+        for column, name, digits in (("D_stsp", "d_stsp", 2), ("D_H", "d_hellinger", 3)):
+            cells[column] += f"; whole {spread(numbers['whole'][name], digits)}"
+        cells["lost"] += "; whole " + lost(numbers["whole"]["d_stsp"], far)
+    return numbers, cells
+
+
 def main(settings: Settings) -> None:
     training, test, reference, whole = recordings(settings)
     updates = FULL if settings.full else settings.updates
@@ -127,37 +147,30 @@ def main(settings: Settings) -> None:
     kept = {k: v for k, v in asdict(settings).items() if k not in ("only", "out", "file")} | {"updates": updates}
     table = Table(out, f"{TITLES[settings.data]}: medians over {settings.seeds} seeds, preset gtf-2023", COLUMNS, kept)
     every = methods(settings.data, test.sizes[test.observed.dims[-1]])
-    rows = [row for row in every if row.name in table.missing([row.name for row in every]) and (not settings.only or row.name in settings.only)]
+    rows = [row for row in every if table.missing(row.names) and (not settings.only or set(row.names) & set(settings.only))]
     tell_cost(rows, training, settings.seeds, updates, settings.random_state)
-    far = FAR[settings.data]
     for row in rows:
         run = trained(row, training, settings.seeds, updates, settings.random_state)
-        numbers: dict[str, Any] = judged(run, test, "gtf-2023")
-        cells = {
-            "parameters": f"{run.model.parameters_per_fit:,}", "updates": "-" if isinstance(run.model, Reservoir) else f"{updates_of(row, updates):,}",
-            "D_stsp": spread(numbers["d_stsp"]), "D_H": spread(numbers["d_hellinger"], 3),
-            "PE(20)": f"{np.median(numbers['prediction_error']):.2g}", "lost": lost(numbers["d_stsp"], far),
-            **published(settings.data, row.notes.get("published", "")),
-        }
-        if whole is not None:
-            numbers["whole"] = judged(run, whole, "gtf-2023")
-            for column, name, digits in (("D_stsp", "d_stsp", 2), ("D_H", "d_hellinger", 3)):
-                cells[column] += f"; whole {spread(numbers['whole'][name], digits)}"
-            cells["lost"] += "; whole " + lost(numbers["whole"]["d_stsp"], far)
         if f"floor (a true recording){'' if whole is None else ', last fifth'}" not in table.numbers:
             floors(table, run, test, reference, training, "" if whole is None else ", last fifth")
             if whole is not None:
                 halves(table, whole.observed.values[0])
-        table.add(row.name, numbers, cells)
+        for name in table.missing(row.names):
+            chosen = replace(run, model=getattr(run, row.beside[name])) if name in row.beside else run
+            numbers, cells = scored(chosen, test, whole, FAR[settings.data])
+            cells |= {
+                "parameters": f"{run.model.parameters_per_fit:,}", "updates": "-" if isinstance(run.model, Reservoir) else f"{updates_of(row, updates):,}",
+            }
+            table.add(name, numbers, cells | (published(settings.data, row.notes.get("published", "")) if name == row.name else {}))
     table.close([
         "Published: GTF's Table 1 (ICML 2023; its poster; median +- MAD of 20 runs, 250,000 updates, judged on a test half that is not here), figures in",
         "brackets second-hand, those of one run from the tutorials' notebooks by preset cns-2023. Lost: D_stsp beyond "
-        f"{far:g} or not finite.",
+        f"{FAR[settings.data]:g} or not finite.",
         "PE(20): mean squared error 20 steps ahead, in variances. Mean: of the parameters over the last quarter of the updates. Best free run, best mean: the",
         "checkpoint, of one in 2,000 updates, and the mean of the parameters, of those over each twentieth of the updates, whose free runs are best beside the",
         f"training data by D_stsp{' times D_H' if settings.data == 'ecg' else ''}. The other rows are of the last update.",
         f"`python studies/gtf_table.py --data {settings.data}{' --file ecg.npy' if settings.file else ''} --seeds {settings.seeds} --updates {updates}`",
-    ], [row.name for row in every])
+    ], [name for row in every for name in row.names])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -36,6 +36,12 @@ class Row:
     """Of the table's updates, for a model of which each costs many times as much."""
     notes: dict[str, str] = field(default_factory=dict)
     """Cells that are no result of the fits, by column."""
+    beside: dict[str, Literal["last", "best", "mean"]] = field(default_factory=dict)
+    """More lines of the same fits, with the parameters of another choice; "best" is by free runs against the training data."""
+
+    @property
+    def names(self) -> list[str]:
+        return [self.name, *self.beside]
 
 
 class Table:
@@ -129,12 +135,12 @@ def _took(model: Any, data: Any, n: int, options: dict[str, Any]) -> float:
 
 
 def trained(row: Row, training: Any, seeds: int, updates: int, random_state: int) -> Any:
-    """The run of all seeds of a row; ``keep="best"`` among its options is by free runs against the training data."""
+    """The run of all seeds of a row; what is best is so by free runs against the training data."""
     model = row.make(n_fits=seeds, random_state=random_state)
     data = training if row.training is None else row.training
     if isinstance(model, Reservoir):
         return dr.fit(model, data, progress=False, **row.options)
-    beside = data if row.options.get("keep") == "best" else None
+    beside = data if "best" in row.beside.values() else None
     return dr.fit(model, data, validation=beside, n_updates=updates_of(row, updates), random_state=random_state, progress=False, **row.options)
 
 

@@ -41,7 +41,10 @@ ROWS = {
     ),
     "gtf_table": (
         {"updates": 2, "only": ("shallow PLRNN, GTF", "shallow PLRNN (H=100), GTF, high rate, best mean", "ES2N, 300 units")},
-        [*BESIDE, "shallow PLRNN, GTF", "shallow PLRNN (H=100), GTF, high rate, best mean", "ES2N, 300 units"],
+        [
+            *BESIDE, "shallow PLRNN, GTF", "shallow PLRNN, GTF, best free run", "shallow PLRNN (H=100), GTF, high rate, mean",
+            "shallow PLRNN (H=100), GTF, high rate, best mean", "ES2N, 300 units",
+        ],
     ),
     "families": ({"only": ("shallow", "ES2N"), "seconds": 0.2}, [*BESIDE, "shallow", "ES2N"]),
 }

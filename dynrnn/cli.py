@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -423,12 +424,14 @@ Command = (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point: an error of ours is one message on stderr and exit code 2, without a traceback."""
+    """Entry point: an error of ours is one message on stderr and exit code 2, without a traceback; a warning is one message."""
     short = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
     about = "Learn a dynamical system from time series, then take it apart."
     command: Any = tyro.cli(Command, prog="dynrnn", description=about, args=arguments, config=short)  # pyright: ignore
     try:
-        command.run()
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: print(f"dynrnn: warning: {message}", file=sys.stderr)
+            command.run()
     except DynrnnError as error:
         print(f"dynrnn: {type(error).__name__}: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -32,6 +32,15 @@ def test_fit_judges_stores_and_reports(tmp_path, capsys):
     assert (tmp_path / "run" / "report.html").exists()
 
 
+@pytest.mark.filterwarnings("always:.*stopped early:UserWarning")
+def test_fits_that_were_stopped_are_told_once(tmp_path, capsys):
+    main(["fit", "lorenz63", "--steps", "1500", "--learning-rate", "1000", "1000", "--out", str(tmp_path / "run"), *SMALL, "--updates", "40"])
+    printed = capsys.readouterr()
+    assert printed.err.startswith("dynrnn: warning: 2 of 2 fits stopped early: fit 0 after about update ")
+    assert ".py:" not in printed.err
+    assert "2 stopped" in printed.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

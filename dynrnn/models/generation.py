@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from dynrnn.data import as_recording, uneven_or_even
@@ -175,13 +175,8 @@ def generate(
     model = model_of(model)
     check_int("n_steps", n_steps, low=1)
     check_int("transient", transient, low=0)
-    z = start_states(model, initial)
+    z, u, gaps, times = _prepared(model, initial, inputs, elapsed, transient + n_steps)
     F, B, M = z.shape
-    u = _drive(model, inputs, initial, transient + n_steps, B)
-    gaps = elapsed_steps(model, elapsed, initial, transient + n_steps, B)
-    times = None if gaps is None else torch.tensor(model.own_times(gaps))[None]
-    free_run = free_runner(model)
-    block = max(1, BLOCK_NUMBERS // (F * B * max(M, model.observed_dim)))
     name, labels = observed_axis(model)
     dt = float(model.recording_info.get("dt", 1.0))
     attrs = {"dt": dt, "units": model.recording_info.get("units", ""), "transient": transient}
@@ -196,30 +191,12 @@ def generate(
         """Times of kept samples."""
         return dt * np.arange(start, stop) if at is None else at[start:stop]
 
-    def blocks():
-        """(first kept sample, states) from the initial sample on."""
-        now, done = z, 0
-        yield 0, z[:, :, None]
-        while done + 1 < transient + n_steps:
-            n = min(block, transient + n_steps - 1 - done)
-            drive = None if u is None else u[:, :, done + 1 : done + 1 + n].expand(F, B, n, model.input_dim)
-            own = () if times is None else (times[:, :, done + 1 : done + 1 + n],)
-            states = free_run(now, n, drive, *own)
-            yield done + 1, states
-            now, done = states[:, :, -1], done + n
-
     def kept():
-        for first, states in blocks():
-            states = states[:, :, max(0, transient - first) :]
-            if states.shape[2] == 0:
-                continue
-            start = max(first, transient) - transient
-            with torch.no_grad():
-                observed = model.readout(states)
-            bad = ~torch.isfinite(observed).all(-1).numpy()
+        for start, states, observed in _kept_blocks(model, n_steps, transient, z, u, times):
+            bad = ~np.isfinite(observed).all(-1)
             for f, b in zip(*np.nonzero(bad.any(-1) & (diverged < 0))):
                 diverged[f, b] = start + int(bad[f, b].argmax())
-            yield start, states.numpy(), observed.numpy()
+            yield start, states, observed
 
     if out is None:
         latent = np.empty((F, B, n_steps, M))
@@ -240,6 +217,53 @@ def generate(
     if gaps is not None:
         result = result.assign(elapsed=(("trial", "time"), gaps[:, transient:], {"long_name": "time since the sample before", "units": attrs["units"]}))
     return result
+
+
+def observed_orbits(model: Any, n_steps: int, initial: Any = None, transient: int = 0) -> Float[np.ndarray, "fit trial time channel"]:
+    """``generate(...).observed`` alone, for many orbits: of a model with many latent units most of the memory, and half of the time, would be its states."""
+    model = model_of(model)
+    z, u, _, times = _prepared(model, initial, None, None, transient + n_steps)
+    out = np.empty((*z.shape[:2], n_steps, model.observed_dim))
+    for start, _, observed in _kept_blocks(model, n_steps, transient, z, u, times):
+        out[:, :, start : start + observed.shape[2]] = observed
+    return out
+
+
+def _prepared(model: Any, initial: Any, inputs: Any, elapsed: Any, n_samples: int) -> tuple[Tensor, Tensor | None, np.ndarray | None, Tensor | None]:
+    """First states (fit, trial, latent), inputs, and elapsed times in the recording's unit and as the model counts them."""
+    z = start_states(model, initial)
+    u = _drive(model, inputs, initial, n_samples, z.shape[1])
+    gaps = elapsed_steps(model, elapsed, initial, n_samples, z.shape[1])
+    return z, u, gaps, None if gaps is None else torch.tensor(model.own_times(gaps))[None]
+
+
+def _kept_blocks(
+    model: Any, n_steps: int, transient: int, z: Tensor, u: Tensor | None, times: Tensor | None
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(number of its first sample after the transient, states, what is observed), block by block."""
+    F, B, M = z.shape
+    free_run = free_runner(model)
+    block = max(1, BLOCK_NUMBERS // (F * B * max(M, model.observed_dim)))
+
+    def blocks() -> Iterator[tuple[int, Tensor]]:
+        """(first sample, states) from the initial sample on."""
+        now, done = z, 0
+        yield 0, z[:, :, None]
+        while done + 1 < transient + n_steps:
+            n = min(block, transient + n_steps - 1 - done)
+            drive = None if u is None else u[:, :, done + 1 : done + 1 + n].expand(F, B, n, model.input_dim)
+            own = () if times is None else (times[:, :, done + 1 : done + 1 + n],)
+            states = free_run(now, n, drive, *own)
+            yield done + 1, states
+            now, done = states[:, :, -1], done + n
+
+    for first, states in blocks():
+        states = states[:, :, max(0, transient - first) :]
+        if states.shape[2] == 0:
+            continue
+        with torch.no_grad():
+            observed = model.readout(states)
+        yield max(first, transient) - transient, states.numpy(), observed.numpy()
 
 
 def states_along(model: Reservoir, recording: xr.Dataset, places: Int[np.ndarray, "place 2"]) -> np.ndarray:

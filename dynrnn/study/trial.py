@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,9 @@ def run_trials(
     if isinstance(model, Reservoir):
         run = fit(model, task.data.training, progress=False, **training)
     else:
-        run = _descend(task, parts, model, training, S, seed, watch)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "[0-9]+ of [0-9]+ fits stopped early")   # the trial's own outcome says it
+            run = _descend(task, parts, model, training, S, seed, watch)
     stopped = bool((run.status == "stopped: by the callback").any())
     return [_conclude(task, part, select_run(run, range(i * S, (i + 1) * S)), setting, seed, stopped, time.perf_counter() - began)
             for i, (part, setting) in enumerate(zip(parts, settings))]

@@ -29,6 +29,7 @@ from dynrnn.training.reservoir import fit_reservoir
 from dynrnn.training.resume import TRAINING, begun_with, open_folder
 from dynrnn.training.run import Run
 from dynrnn.training.state import TrainingState
+from dynrnn.training.status import warn_of_stopped
 from dynrnn.training.updates import check_device_influence, check_device_updates
 from dynrnn.training.validation import VALIDATED_BY, check_validation
 from dynrnn_kernels.additive.config import PRECISIONS
@@ -110,7 +111,7 @@ def fit(
     regularisation : see ``Regularisation``; none by default.
     gradient_clip : largest norm of a fit's gradient; no clipping by default.
     standardise : train on channels scaled to mean 0 and sd 1 (constants from this recording, kept in the model); results stay in your units.
-    max_refused : a step that is not finite is refused; so many in a row stop that fit, with a status, and the others go on.
+    max_refused : a step that is not finite is refused; so many in a row stop that fit, with a status and a warning, and the others go on.
     backend : ``cpu`` (compiled), ``reference`` (plain torch, slow) or ``triton`` (a CUDA device: all of an update there, in float32; not run on one
         yet); default the environment's DYNRNN_BACKEND, else ``cpu``. It is kept in the config and in ``history.attrs``. ``triton`` draws its own
         windows and noise, other ones than the CPU for the same random_state; adaptive forcing looks at windows drawn on the host. Validation
@@ -255,6 +256,7 @@ def fit(
         run.model = model
     if folder is not None:
         store(run, folder, recording, random_state)
+    warn_of_stopped(run.status, run.history.loss)
     return run
 
 

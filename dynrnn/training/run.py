@@ -51,8 +51,9 @@ class Run:
 
     def __repr__(self) -> str:
         loss = self.history.loss.isel(update=-1).values
+        told = f"{np.nanmedian(loss):.4g}" if np.isfinite(loss).any() else "none"
         ended = ", ".join(f"{np.sum(self.status.values == s)} {s}" for s in np.unique(self.status.values))
-        return f"Run({self.model.family}, {self.model.n_fits} fits: {ended}; last loss {np.nanmedian(loss):.4g}; {self.path or 'not stored'})"
+        return f"Run({self.model.family}, {self.model.n_fits} fits: {ended}; last loss {told}; {self.path or 'not stored'})"
 
 
 def select_run(run: Run, fit: int | Sequence[int]) -> Run:

@@ -9,7 +9,7 @@ from dynrnn.analysis.reconstruction import d_stsp
 from dynrnn.analysis.reconstruction.statistics import spectral_distances
 from dynrnn.models.base import Model
 from dynrnn.models.ensemble import select_model
-from dynrnn.models.generation import generate
+from dynrnn.models.generation import observed_orbits
 from dynrnn.training.parameters import read, write
 
 VALIDATION_STARTS = 8        # at every validation
@@ -101,7 +101,7 @@ class Validator:
         """The score [F] of free runs from these groups of starts."""
         d, h = [], []
         for group in starts:
-            orbits = generate(model, self.n_steps, initial=group, transient=self.transient).observed.values
+            orbits = observed_orbits(model, self.n_steps, group, self.transient)
             d.append(d_stsp(self.true, orbits, "dynrnn-1"))
             if self.by == "both":
                 h.append(spectral_distances(self.beside, orbits, "dynrnn-1"))

@@ -100,7 +100,8 @@ def test_a_fit_that_diverges_leaves_the_others_alone():
     with torch.no_grad():
         ensemble.A[1] = 3e38
         ensemble.W1[1] = 3e38
-    runs = [dr.fit(m, recording(), forcing("arithmetic_mean"), batch_size=B, max_refused=6, **SETTINGS) for m in (ensemble, alone)]
+    with pytest.warns(UserWarning, match="1 of 2 fits stopped early: fit 1"):
+        runs = [dr.fit(m, recording(), forcing("arithmetic_mean"), batch_size=B, max_refused=6, **SETTINGS) for m in (ensemble, alone)]
     assert runs[0].status.values[1] != "finished"
     np.testing.assert_array_equal(runs[0].history.alpha.sel(fit=0), runs[1].history.alpha.sel(fit=0))
     assert (runs[0].history.alpha.sel(fit=1) == 1).all()

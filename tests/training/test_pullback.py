@@ -74,7 +74,8 @@ def test_a_member_that_diverges_stops_alone():
     ensemble, without = (Roundabout(3, 3, 10, n_fits=2, random_state=1) for _ in range(2))
     with torch.no_grad():
         ensemble.A[0] = 1e30
-    runs = [dr.fit(m, recording(), batch_size=4, max_refused=3, **SETTINGS) for m in (ensemble, without)]
+    with pytest.warns(UserWarning, match="1 of 2 fits stopped early: fit 0"):
+        runs = [dr.fit(m, recording(), batch_size=4, max_refused=3, **SETTINGS) for m in (ensemble, without)]
     assert runs[0].status.values.tolist()[1] == "finished"
     assert runs[0].status.values.tolist()[0] != "finished"
     assert int(runs[0].refused[0]) == 3

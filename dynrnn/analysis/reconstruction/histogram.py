@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Literal, NamedTuple
 
@@ -85,35 +86,54 @@ def binned_divergence(
     n_bins = check_int("n_bins", n_bins, low=1)
     if not laplace > 0:
         raise ArgumentError(f"laplace must be positive, got {laplace!r}: without it an empty cell makes the divergence infinite.")
+    box = box_around(true, n_bins, bin_range, drop_edges)
+    return divergence_within(box, generated, laplace=laplace, overflow_cell=overflow_cell)
+
+
+class Box(NamedTuple):
+    """A box of n_bins**channel cells around true samples, and where in it they lie: the same for any number of orbits."""
+
+    low: np.ndarray            # (channel,)
+    high: np.ndarray
+    n_bins: int
+    drop_edges: bool
+    coordinates: np.ndarray    # (sample, channel), of complete samples
+    inside: np.ndarray         # (sample,)
+    n_missing: int
+
+
+def box_around(true: np.ndarray, n_bins: int, bin_range: BinRange, drop_edges: bool) -> Box:
+    """``true`` (time, channel), NaN = missing, float64."""
     low, high = bin_edges(true, bin_range)
-    complete = ~np.isnan(true).any(axis=1)
+    complete = _whole_rows(~np.isnan(true))
     if not complete.any():
         raise RecordingError(
             f"no sample of the true recording has all {true.shape[1]} channels observed, so none can be binned. "
             "Drop the channels that are missing most, or use d_stsp_gmm on fewer channels."
         )
-    n_missing = int((~complete).sum())
-    true = true[complete]
-    if not np.isfinite(generated).all():
-        return BinnedDivergence(math.inf, len(true), n_missing, 0, int((~np.isfinite(generated)).any(axis=1).sum()))
+    return Box(low, high, n_bins, drop_edges, *_coordinates(true[complete], low, high, n_bins, drop_edges), int((~complete).sum()))
 
-    coordinates, inside = _coordinates(np.concatenate([true, generated]), low, high, n_bins, drop_edges)
-    is_true = np.arange(len(inside)) < len(true)
-    _, cell = np.unique(_one_number(coordinates[inside], n_bins), return_inverse=True)
-    n_occupied = int(cell.max()) + 1 if cell.size else 0
-    counts_true = np.bincount(cell[is_true[inside]], minlength=n_occupied)
-    counts_generated = np.bincount(cell[~is_true[inside]], minlength=n_occupied)
-    true_outside, generated_outside = int((~inside & is_true).sum()), int((~inside & ~is_true).sum())
+
+def divergence_within(box: Box, generated: np.ndarray, *, laplace: float, overflow_cell: bool) -> BinnedDivergence:
+    """The divergence of ``generated`` (time, channel), float64, from the box's samples."""
+    n_true = len(box.inside)
+    if not np.isfinite(generated).all():
+        return BinnedDivergence(math.inf, n_true, box.n_missing, 0, int((~np.isfinite(generated)).any(axis=1).sum()))
+    coordinates, inside = _coordinates(generated, box.low, box.high, box.n_bins, box.drop_edges)
+    kept = box.coordinates[box.inside]
+    cells = _one_number(np.concatenate([kept, coordinates[inside]]), box.n_bins)
+    counts_true, counts_generated = _counts(cells[: len(kept)], cells[len(kept) :])
+    true_outside, generated_outside = int((~box.inside).sum()), int((~inside).sum())
     try:
-        n_cells = float(n_bins) ** true.shape[1]
+        n_cells = float(box.n_bins) ** generated.shape[1]
     except OverflowError:
-        raise ArgumentError(f"{n_bins} bins in {true.shape[1]} channels are more cells than a float holds; use d_stsp_gmm.") from None
+        raise ArgumentError(f"{box.n_bins} bins in {generated.shape[1]} channels are more cells than a float holds; use d_stsp_gmm.") from None
     if overflow_cell:
         n_cells += 1
         counts_true = np.append(counts_true, true_outside)
         counts_generated = np.append(counts_generated, generated_outside)
     value = smoothed_divergence(counts_true, counts_generated, n_cells, laplace)
-    return BinnedDivergence(value, len(true), n_missing, true_outside, generated_outside)
+    return BinnedDivergence(value, n_true, box.n_missing, true_outside, generated_outside)
 
 
 def smoothed_divergence(counts_p: np.ndarray, counts_q: np.ndarray, n_cells: float, laplace: float) -> float:
@@ -143,8 +163,24 @@ def _coordinates(x: np.ndarray, low: np.ndarray, high: np.ndarray, n_bins: int, 
     if not drop_edges:
         position = np.where(x == high, n_bins - 1, position)  # the box is closed
     lowest = 1 if drop_edges else 0
-    inside = np.all((position >= lowest) & (position < n_bins), axis=1)
+    inside = _whole_rows((position >= lowest) & (position < n_bins))
     return np.where(inside[:, np.newaxis], position, 0).astype(np.int64), inside
+
+
+def _whole_rows(mask: np.ndarray) -> np.ndarray:
+    """``mask.all(axis=1)``, column by column: of few channels ten times as fast."""
+    return functools.reduce(np.logical_and, mask.T)
+
+
+def _counts(true: np.ndarray, generated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Samples of each in every cell that is not empty in both. Each is sorted by itself: ten times as fast as numbering the cells of both together."""
+    seen, count_true = np.unique(true, return_counts=True)
+    run, count_generated = np.unique(generated, return_counts=True)
+    both = np.union1d(seen, run)
+    out = np.zeros((2, len(both)), np.int64)
+    out[0, np.searchsorted(both, seen)] = count_true
+    out[1, np.searchsorted(both, run)] = count_generated
+    return out[0], out[1]
 
 
 def _one_number(coordinates: np.ndarray, n_bins: int) -> np.ndarray:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
+from numba import get_num_threads
 
 from dynrnn.analysis.reconstruction._checks import Trials, as_matrix, refuse_infinite, require_variation, stream
 from dynrnn.analysis.reconstruction.floors import floor_pairs
-from dynrnn.analysis.reconstruction.histogram import binned_divergence
+from dynrnn.analysis.reconstruction.histogram import Box, box_around, divergence_within
 from dynrnn.analysis.reconstruction.mixture import d_stsp_gmm
 from dynrnn.analysis.reconstruction.nulls import NullModels
 from dynrnn.analysis.reconstruction.presets import Preset, get_preset
@@ -168,8 +170,14 @@ def d_stsp(
     rule = get_preset(preset)
     unit = Standardiser.of([as_matrix(f"true trial {i}", x) for i, x in enumerate(true)])
     pooled = np.concatenate(unit(true))
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.array([[_divergence(rule, pooled, unit([x.astype(np.float64)])[0], random_state)[0] for x in runs] for runs in orbits])
+
+    box = _box(rule, pooled)
+
+    def of_orbit(x: np.ndarray) -> float:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _divergence(rule, pooled, unit([x.astype(np.float64)])[0], random_state, box)[0]
+
+    return _side_by_side(of_orbit, [(x,) for runs in orbits for x in runs]).reshape(orbits.shape[:2])
 
 
 def spectral_distances(
@@ -182,23 +190,34 @@ def spectral_distances(
     [[0.0, inf]]
     """
     rule = get_preset(preset)
-    return np.array([[_spectral_distance(rule, [a], [x]) for a, x in zip(true, runs, strict=True)] for runs in orbits.astype(np.float64)])
+
+    def of_orbit(actual: np.ndarray, x: np.ndarray) -> float:
+        return _spectral_distance(rule, [actual], [x.astype(np.float64)])
+
+    return _side_by_side(of_orbit, [pair for runs in orbits for pair in zip(true, runs, strict=True)]).reshape(orbits.shape[:2])
 
 
-def _divergence(rule: Preset, true: np.ndarray, generated: np.ndarray, random_state: int) -> tuple[float, float]:
+def _side_by_side(of_orbit: Callable[..., float], arguments: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
+    """One number an orbit, on as many threads as Numba has: sorting, transforms and reductions hold no lock."""
+    n = min(get_num_threads(), len(arguments))
+    if n <= 1:
+        return np.array([of_orbit(*each) for each in arguments])
+    with ThreadPoolExecutor(n) as pool:
+        return np.array(list(pool.map(lambda each: of_orbit(*each), arguments)))
+
+
+def _box(rule: Preset, true: np.ndarray) -> Box | None:
+    """Bins around the true samples, where the preset's estimator has any."""
+    refuse_infinite([true])
+    return box_around(true, rule.n_bins, rule.bin_range, rule.drop_edges) if estimator(rule, true.shape[1]) == "binned" else None
+
+
+def _divergence(rule: Preset, true: np.ndarray, generated: np.ndarray, random_state: int, box: Box | None) -> tuple[float, float]:
     """D_stsp by the preset's estimator, and the share of generated samples outside the box, if there is one."""
     if not np.isfinite(generated).all():
         return math.inf, float(np.mean(~np.isfinite(generated).all(axis=1)))
-    if estimator(rule, generated.shape[1]) == "binned":
-        binned = binned_divergence(
-            true,
-            generated,
-            n_bins=rule.n_bins,
-            bin_range=rule.bin_range,
-            laplace=rule.laplace,
-            overflow_cell=rule.overflow_cell,
-            drop_edges=rule.drop_edges,
-        )
+    if box is not None:
+        binned = divergence_within(box, generated, laplace=rule.laplace, overflow_cell=rule.overflow_cell)
         return binned.value, binned.n_generated_outside / len(generated)
     divergence = d_stsp_gmm(
         true,
@@ -216,7 +235,8 @@ def _divergence(rule: Preset, true: np.ndarray, generated: np.ndarray, random_st
 def _measure(rule: Preset, actual: Trials, generated: Trials, random_state: int) -> Measured:
     """Both scores of a bundle of trials; D_stsp over all samples, D_H trial by trial at the common length."""
     pooled = np.concatenate(generated)
-    divergence, outside = _divergence(rule, np.concatenate(actual), pooled, random_state)
+    true = np.concatenate(actual)
+    divergence, outside = _divergence(rule, true, pooled, random_state, _box(rule, true))
     if not np.isfinite(pooled).all():
         return Measured(math.inf, math.inf, outside)
     return Measured(divergence, _spectral_distance(rule, actual, generated), outside)

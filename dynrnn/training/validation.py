@@ -44,7 +44,8 @@ class Validator:
 
     Means over runs from ``VALIDATION_STARTS`` samples spread over the recording, each as long as it: a model that loses its attractor
     does so sooner from one start than from another, and one run misses it. With inputs or elapsed times a model runs once, along the recording's own.
-    The best of each fit, which were lucky more often than others, run again from ``CONFIRMING_STARTS`` at the end; see ``confirmed``.
+    The best of each fit, which were lucky more often than others, run again from ``CONFIRMING_STARTS`` at the end; see ``confirmed``. A run that leaves for
+    infinity makes the score inf; among candidates it counts as one that is never where the data are, or of five that each let one run in 64 go none were best.
     """
 
     def __init__(self, model: Model, recording: xr.Dataset, by: str = "d_stsp"):
@@ -64,6 +65,9 @@ class Validator:
             self.transient = self.n_steps // 4
             self.beside = VALIDATION_STARTS * [longest]
         self.few = self.starts[:1]                                                      # at every validation
+        nowhere = np.nanmax(np.concatenate(self.true), 0) + 1e3 * np.nanstd(np.concatenate(self.true), 0)
+        away = float(d_stsp(self.true, np.broadcast_to(nowhere, (1, 1, self.n_steps, len(nowhere))), "dynrnn-1").item())
+        self.away = away if np.isfinite(away) else 1e3                                  # the worst that a finite run can score
         self.scores: dict[int, np.ndarray] = {}
         theta = read(model)
         self.best = np.full((len(theta), CANDIDATES), np.inf)                           # in no order
@@ -72,11 +76,11 @@ class Validator:
 
     def __call__(self, update: int, theta: np.ndarray) -> np.ndarray:
         write(self.model, theta)
-        score = self.measure(self.model, self.few)
-        fits, worst = np.arange(len(score)), self.best.argmax(1)
-        better = score < self.best[fits, worst]
+        score, rank = self.measure(self.model, self.few)
+        fits, worst = np.arange(len(rank)), self.best.argmax(1)
+        better = rank < self.best[fits, worst]
         at = fits[better], worst[better]
-        self.best[at], self.update[at], self.theta[at] = score[better], update, theta[better]
+        self.best[at], self.update[at], self.theta[at] = rank[better], update, theta[better]
         self.scores[update] = score
         return score
 
@@ -92,18 +96,17 @@ class Validator:
             best = score[asked].argmin(1)
             model = select_model(self.model, asked.tolist())
             write(model, self.theta[asked, best])
-            again = self.measure(model, self.starts)
-            score[asked, best], sure[asked, best] = np.where(np.isnan(again), np.inf, again), True
+            score[asked, best], sure[asked, best] = self.measure(model, self.starts)[1], True
         best = score.argmin(1)
         return self.theta[fits, best], score[fits, best], self.update[fits, best]
 
-    def measure(self, model: Model, starts: list[xr.Dataset] | list[np.ndarray]) -> np.ndarray:
-        """The score [F] of free runs from these groups of starts."""
+    def measure(self, model: Model, starts: list[xr.Dataset] | list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """The score [F] of free runs from these groups of starts, and what candidates are compared by: the score with runs to infinity at ``away``."""
         d, h = [], []
         for group in starts:
             orbits = observed_orbits(model, self.n_steps, group, self.transient)
             d.append(d_stsp(self.true, orbits, "dynrnn-1"))
-            if self.by == "both":
-                h.append(spectral_distances(self.beside, orbits, "dynrnn-1"))
-        score = np.concatenate(d, 1).mean(1)
-        return score * np.concatenate(h, 1).mean(1) if self.by == "both" else score
+            h.append(spectral_distances(self.beside, orbits, "dynrnn-1") if self.by == "both" else np.ones_like(d[-1]))
+        D, H = np.concatenate(d, 1), np.concatenate(h, 1)
+        rank = np.where(np.isfinite(D), D, self.away).mean(1) * np.where(np.isfinite(H), H, 1.0).mean(1)
+        return D.mean(1) * H.mean(1), rank

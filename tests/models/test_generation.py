@@ -31,6 +31,14 @@ def test_blocks_do_not_change_an_orbit(monkeypatch):
     assert whole.identical(blocks)
 
 
+def test_observed_orbits_are_those_of_generate():
+    recording = dr.load_dataset("lorenz63", n_steps=60, random_state=0)
+    model = dr.ALRNN(3, 6, 2, n_fits=2, random_state=1)
+    for transient in (0, 7):
+        want = dr.generate(model, 50, initial=recording, transient=transient).observed.values
+        np.testing.assert_array_equal(generation.observed_orbits(model, 50, recording, transient), want)
+
+
 def test_out_writes_what_memory_holds(tmp_path):
     model = dr.ShallowPLRNN(3, 3, 8, clipped=True, n_fits=2, random_state=1)
     in_memory = dr.generate(model, 3000, transient=10)

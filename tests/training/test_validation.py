@@ -50,13 +50,40 @@ def test_a_model_that_was_lucky_is_found_out():
 
     def measure(model, starts):
         known = few if len(starts) == 1 else all_of_them
-        return np.array([known[float(theta[0])] for theta in read(model)])
+        score = np.array([known[float(theta[0])] for theta in read(model)])
+        return score, score
 
     check.measure = measure
     for update, theta in enumerate((bad, lucky, honest), 1):
         check(update, theta)
     theta, score, update = check.confirmed()
     assert (theta.ravel()[0], score.item(), update.item()) == (2.0, 0.6, 3)
+
+
+def test_of_models_that_all_let_a_run_go_the_best_is_kept(monkeypatch):
+    """Every candidate lets one of 64 runs go to infinity, and one of them all: the score is inf, and the one with the best other runs is kept."""
+    recording = dr.load_dataset("lorenz63", n_steps=1_500, random_state=0)
+    x = recording.observed.values[0]
+    model = dr.ShallowPLRNN(3, 3, 10, clipped=True, random_state=0)
+    check = Validator(model, recording)
+    noise = {1.0: 0.0, 2.0: 0.5, 3.0: 2.0, 4.0: 1.0}
+
+    def orbits(model, n_steps, starts, transient):
+        kind = float(read(model)[0, 0])
+        out = np.stack([x + noise[kind] * np.random.default_rng(k).standard_normal(x.shape) for k in range(len(starts))])[None]
+        if kind == 4.0:
+            out[:] = np.inf
+        elif np.array_equal(starts[0, 0], check.starts[3][0, 0]):
+            out[0, 2, 100:] = np.inf
+        return out
+
+    monkeypatch.setattr("dynrnn.training.validation.observed_orbits", orbits)
+    for update, kind in enumerate((3.0, 4.0, 2.0, 1.0), 1):
+        check(update, np.full_like(read(model), kind))
+    theta, score, update = check.confirmed()
+    assert (theta.ravel()[0], update.item()) == (1.0, 4)
+    assert score.item() == pytest.approx(check.away / 64)
+    assert check.scores[2].item() == np.inf
 
 
 def test_trials_too_short_for_a_spectrum_matter_only_where_they_are_run_beside():

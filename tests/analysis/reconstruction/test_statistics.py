@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from dynrnn.analysis.reconstruction import d_hellinger, d_stsp_binned, score_orbits
+from dynrnn.analysis.reconstruction import d_hellinger, d_stsp_binned, score_orbits, statistics
 from dynrnn.errors import ArgumentError
 
 
@@ -26,6 +26,21 @@ def linear(n, seed):
 
 
 TRUE, SECOND, THIRD = henon(3000), henon(3000, (0.2, -0.1)), henon(3000, (-0.3, 0.2))
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("missing", [False, True])
+def test_many_orbits_score_what_each_scores_alone(n_threads, missing, monkeypatch):
+    monkeypatch.setattr(statistics, "get_num_threads", lambda: n_threads)
+    true = TRUE.copy()
+    if missing:
+        true[100:400, 1] = np.nan
+    orbits = np.stack([SECOND, THIRD, 30 * SECOND, THIRD + np.inf]).reshape(2, 2, *SECOND.shape)
+    alone = [score_orbits([true], orbit[None, None], n_null=0) for orbit in orbits.reshape(4, *SECOND.shape)]
+    np.testing.assert_allclose(statistics.d_stsp([true], orbits), np.reshape([a.d_stsp.item() for a in alone], (2, 2)), rtol=1e-12)
+    np.testing.assert_allclose(
+        statistics.spectral_distances([true, true], orbits), np.reshape([a.d_hellinger.item() for a in alone], (2, 2)), rtol=1e-12,
+    )
 
 
 def test_an_orbit_that_is_the_reference_scores_its_floor():

@@ -10,7 +10,7 @@ import xarray as xr
 
 from dynrnn.analysis.piecewise.canonical import canonical
 from dynrnn.analysis.reconstruction import score_orbits
-from dynrnn.data import as_recording, split
+from dynrnn.data import as_recording
 from dynrnn.errors import ArgumentError, check_int
 from dynrnn.models import ALRNN, generate
 from dynrnn.training.fit import fit
@@ -30,7 +30,7 @@ def minimal_code(
 
     Parameters
     ----------
-    recording : what to train on; its last fifth is held out, to choose each fit's checkpoint by. test : another stretch of the same system.
+    recording : what to train on; free runs beside it choose each fit's checkpoint. test : another stretch of the same system.
     n_relu : every P to try, each from 0 to latent_dim. n_fits : seeds of each. preset : of the scores, see ``evaluate``.
     n_steps : samples of the free run that is scored and whose regions are counted.
     fit_options : further arguments of ``fit``; by default sparse forcing at the interval that the recording says.
@@ -48,19 +48,16 @@ def minimal_code(
     check_int("n_fits", n_fits, low=1)
     recording, test = as_recording(recording), as_recording(test)
     options: dict[str, Any] = {"forcing": SparseTeacherForcing(), **fit_options}
-    training, held_out = split(recording, 0.8)
     rows = []
     for P in given:
         model = ALRNN(recording.observed.shape[-1], latent_dim, P, n_fits=n_fits, random_state=random_state)
-        run = fit(model, training, validation=held_out, keep="best", random_state=random_state, **options)
+        run = fit(model, recording, validation=recording, keep="best", random_state=random_state, **options)
         orbit = generate(run, n_steps, initial=test.isel(trial=[0]), transient=n_steps // 10)
         scores = score_orbits([test.observed.values[0, : int(test.n_time[0])]], orbit.observed.values, preset, n_null=0)
         rows.append((scores.d_stsp.values, scores.d_hellinger.values, _symbols(model, orbit.latent.values), run.status.values.astype(str)))
     dims = ("n_relu", "fit")
     d_stsp, d_hellinger, n_symbols, status = (np.array(column) for column in zip(*rows, strict=True))
-    median = np.median(d_stsp, 1)
-    spread = np.median(np.abs(d_stsp - median[:, None]), 1)
-    error = 1.2533 * 1.4826 * spread / np.sqrt(n_fits)                              # of a median, sd taken from the median absolute deviation
+    median, error = medians(d_stsp)
     minimal, said = fewest(given, median, error)
     return xr.Dataset(
         {
@@ -75,6 +72,14 @@ def minimal_code(
         },
         coords={"n_relu": given, "fit": np.arange(n_fits)},
     )
+
+
+def medians(d_stsp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Median over fits (n_relu, fit) and its standard error, the standard deviation taken from the median absolute deviation; NaN beside one that is inf."""
+    median = np.median(d_stsp, 1)
+    with np.errstate(invalid="ignore"):
+        spread = np.median(np.abs(d_stsp - median[:, None]), 1)
+    return median, 1.2533 * 1.4826 * spread / np.sqrt(d_stsp.shape[1])
 
 
 def fewest(n_relu: Sequence[int], median: np.ndarray, error: np.ndarray) -> tuple[int, str]:

@@ -39,7 +39,7 @@ def _d_stsp(model: Model, validation: xr.Dataset, scores: xr.Dataset) -> np.ndar
     if isinstance(model, Reservoir):                                                # started from states that were driven, as evaluate does
         return scores.d_stsp.values.astype(np.float64)
     check = Validator(model, validation)
-    return check.measure(model, check.few)
+    return check.measure(model, check.few)[0]
 
 
 def _n_parameters(model: Model, validation: xr.Dataset, scores: xr.Dataset) -> np.ndarray:

@@ -193,7 +193,7 @@ def generate(
 
     def kept():
         for start, states, observed in _kept_blocks(model, n_steps, transient, z, u, times):
-            bad = ~np.isfinite(observed).all(axis=-1, keepdims=False)
+            bad: np.ndarray = np.any(~np.isfinite(observed), axis=-1)
             for f, b in zip(*np.nonzero(bad.any(-1) & (diverged < 0))):
                 diverged[f, b] = start + int(bad[f, b].argmax())
             yield start, states, observed

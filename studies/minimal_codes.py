@@ -74,14 +74,15 @@ def main(settings: Settings) -> None:
                 "regions in use": ", ".join(f"{n} ({int((symbols == n).sum())} seeds)" for n in np.unique(symbols)),
                 "published D_stsp": PUBLISHED.get((system, P), "-"),
             })
-        minimal, rests_on = fewest(list(names), *medians(np.array([table.numbers[name]["d_stsp"] for name in names.values()])))
-        said = f"{system}, {updates:,} updates: fewest relu units within a standard error of the best {minimal} ({rests_on})."
+        known = {P: table.numbers[name]["d_stsp"] for P in range(settings.latent_dim + 1) if (name := f"{system}, P = {P}") in table.numbers}
+        minimal, rests_on = fewest(list(known), *medians(np.array(list(known.values()))))
+        said = f"{system}, {updates:,} updates, P = {', '.join(map(str, known))}: fewest within a standard error of the best {minimal} ({rests_on})."
         table.close([line for line in table.footer if line.startswith(tuple(SYSTEMS)) and not line.startswith(system)] + [
             said,
             f"Lost: D_stsp beyond {FAR:g} or not finite. Clean data; checkpoints by free runs beside it. Lorenz-63: interval 10, noise .04 on windows,",
             "rate 1e-3 to 1e-4; Roessler: the interval of the recording, noise .05, rate 1e-3 to 1e-5.",
             f"`python studies/minimal_codes.py --seeds {settings.seeds}`",
-        ])
+        ], [name for system in SYSTEMS for name in (f"{system}, floor", f"{system}, phase-randomised surrogate", *(f"{system}, P = {P}" for P in range(21)))])
 
 
 if __name__ == "__main__":

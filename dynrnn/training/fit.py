@@ -90,7 +90,8 @@ def fit(
         freely for its length, from eight of its samples, and the mean D_stsp against it goes into the history. Nothing is learned from it, so that the
         training recording, which is longer, tells as much: which checkpoint's attractor is the data's. What judges the model stays held out. At the end the
         best runs again from 64 samples, and if the second best is now better, that too, and so on (of five kept): an attractor that lets one orbit in
-        thirty go looks whole from eight. ``history.best_update`` and ``best_validation`` say which was kept, and its score.
+        thirty go looks whole from eight. ``history.best_update`` and ``best_validation`` say which was kept, and its score, in which a run to infinity
+        counts as one that is never where the data are (``history.validation`` is inf there).
     validate_by : ``d_stsp``, or ``both``: D_stsp times D_H, for recordings with a rhythm, since an orbit of the right shape at the wrong pace has the right
         D_stsp. ``both`` wants a validation recording of many periods: D_H is smoothed over 20 frequency bins.
     validate_mean : what runs freely, and ``keep="best"`` chooses from, are not the parameters of those updates but their means since the validation before,

@@ -130,14 +130,14 @@ def test_the_best_on_validation_has_the_lowest_score_that_is_known():
     assert scores.update.values.tolist() == [10, 20, 30, 40, 50, 60]
     assert run.best is not None
     check = Validator(run.best, held)
-    np.testing.assert_array_equal(check.measure(run.best, check.starts), run.history.best_validation.values)
+    np.testing.assert_array_equal(check.measure(run.best, check.starts)[1], run.history.best_validation.values)
     assert len(np.concatenate(check.starts)) == 64
     for k in range(3):
         known = {int(u): float(scores.sel(update=u)[k]) for u in scores.update}
         asked = set()
         while (best := min(known, key=known.__getitem__)) not in asked:
             kept = dr.select(run.checkpoints[best], fit=k)
-            known[best] = check.measure(kept, check.starts).item()
+            known[best] = check.measure(kept, check.starts)[1].item()
             asked.add(best)
         assert int(run.history.best_update[k]) == best
         np.testing.assert_array_equal(read(dr.select(run.best, fit=k)), read(dr.select(run.checkpoints[best], fit=k)))

@@ -25,7 +25,7 @@ OF_DESCENT = (
     "latent_dim", "hidden_dim", "n_relu", "n_bases", "clipped", "mean_centred", "positions", "ring_channels", "kernel_size", "velocity", "activation",
     "observation", "init", "average", "forcing", "alpha", "alpha_end", "interval", "norm",
     "updates", "sequence_length", "batch_size", "learning_rate", "training_noise", "latent_regularisation", "observation_regularisation",
-    "gradient", "gradient_clip", "keep", "validate_by", "validate_mean", "checkpoint_every",
+    "gradient", "gradient_clip", "keep", "validate_by", "validate_every", "validate_mean", "checkpoint_every",
 )
 
 
@@ -132,9 +132,12 @@ class Fit:
     """Model of the last update, the one whose free runs are best beside the training data, or the mean of the parameters over the last tenth (with a rate
     that ends high)."""
     validate: bool = False
-    """Follow free runs beside the training data, of reservoirs beside a tenth of them held out (implied by --keep best and --validate-mean)."""
+    """Follow free runs beside the training data, of reservoirs beside a tenth of them held out (implied by --keep best, --validate-every and
+    --validate-mean)."""
     validate_by: Literal["d_stsp", "both"] = "d_stsp"
     """What is followed and makes a model the best: D_stsp, or D_stsp times D_H, for recordings with a rhythm."""
+    validate_every: int | None = None
+    """Updates from one such free run to the next; default a twentieth of all. AL-RNNs pass through a good model: look often."""
     validate_mean: bool = False
     """Follow and choose from means of the parameters since the validation before, not from those of single updates (with a rate that ends high)."""
     checkpoint_every: int | None = None
@@ -165,7 +168,8 @@ class Fit:
         preset, forcing, solved = get_preset(self.preset), self.forcing_scheme(), self.model in RESERVOIRS      # mistakes are told before any work
         self.check_options(solved)
         training, test, reference = self.load()
-        validation = training if self.validate or self.validate_mean or self.keep == "best" else None
+        followed = self.validate or self.validate_mean or self.validate_every is not None or self.keep == "best"
+        validation = training if followed else None
         if solved and (self.validate or len(self.ridge) > 1):                    # forecasts of what a readout was solved for would choose the least penalty
             training, validation = dr.split(training, train=0.9)
         model = self.build(training)
@@ -209,7 +213,7 @@ class Fit:
             model, training, forcing=forcing, n_updates=self.updates, sequence_length=self.sequence_length,
             batch_size=self.batch_size, learning_rate=self.learning_rate, validation=validation, out=self.out, progress=self.progress,
             random_state=self.random_state, noise=self.training_noise, standardise=self.standardise, keep=self.keep, validate_by=self.validate_by,
-            validate_mean=self.validate_mean, checkpoint_every=self.checkpoint_every, gradient=self.gradient,
+            validate_every=self.validate_every, validate_mean=self.validate_mean, checkpoint_every=self.checkpoint_every, gradient=self.gradient,
             gradient_clip=float("inf") if self.gradient_clip is None else self.gradient_clip,
             regularisation=dr.Regularisation(latent=self.latent_regularisation, observation=self.observation_regularisation),
         )

@@ -3,9 +3,9 @@
     python studies/minimal_codes.py                              # both systems, 10 seeds of each P
     python studies/minimal_codes.py --systems roessler --n-relu 0 1 2 --seeds 3
 
-Expected core-hours first, then a row as soon as it is there; a study that was broken off goes on with the next. Medians over seeds
-with their range, of each fit the checkpoint of 150 that runs best beside the training data, nothing left out. The interval of forcing decides whether a fit
-collapses: for Lorenz-63 it is the one that trains best (docs/results.md), for Roessler the one that its recording says.
+Expected core-hours first, then a row as soon as it is there; a study that was broken off goes on with the next. Medians over seeds with their range, of each
+fit the checkpoint of 150 that runs best beside the training data, nothing left out. The interval of forcing decides whether a fit collapses: for Lorenz-63 it
+is the one that trains best (docs/results.md), for Roessler the one that its recording says.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def main(settings: Settings) -> None:
             f"Lost: D_stsp beyond {FAR:g} or not finite. Clean data; checkpoints by free runs beside it. Lorenz-63: interval 10, noise .04 on windows,",
             "rate 1e-3 to 1e-4; Roessler: the interval of the recording, noise .05, rate 1e-3 to 1e-5.",
             f"`python studies/minimal_codes.py --seeds {settings.seeds}`",
-        ], [name for system in SYSTEMS for name in (f"{system}, floor", f"{system}, phase-randomised surrogate", *(f"{system}, P = {P}" for P in range(21)))])
+        ], [f"{name}, {row}" for name in SYSTEMS for row in ("floor", "phase-randomised surrogate", *(f"P = {P}" for P in range(settings.latent_dim + 1)))])
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def test_a_mistake_is_one_message_without_a_traceback(arguments, words, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("asked", [["--keep", "best"], ["--validate"], ["--validate-mean"], []])
+@pytest.mark.parametrize("asked", [["--keep", "best"], ["--validate"], ["--validate-mean"], ["--validate-every", "7"], []])
 def test_free_runs_are_followed_beside_all_that_is_trained_on(asked, tmp_path, monkeypatch):
     """Four fifths of the file, of which nothing is held out for them."""
     (tmp_path / "x.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(50)))
@@ -88,6 +88,7 @@ def test_free_runs_are_followed_beside_all_that_is_trained_on(asked, tmp_path, m
     def fit(model, training, validation=None, **options):
         assert training.sizes["time"] == 40
         assert validation is (training if asked else None)
+        assert options["validate_every"] == (7 if "7" in asked else None)
         raise Asked
 
     monkeypatch.setattr(dr, "fit", fit)

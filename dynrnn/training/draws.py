@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import xarray as xr
-from numba import get_num_threads
 
 from dynrnn.streams import stream
+from dynrnn_kernels.threads import side_by_side
 
 WINDOW_BLOCK = 64             # updates whose windows come from one stream
 NOISE_BLOCK_NUMBERS = 2**18   # about as many noise values come from one stream
@@ -45,13 +43,7 @@ class Sampler:
             ]
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-        n = min(get_num_threads(), len(self.fit_numbers))
-        if n == 1 or purpose == "windows":
-            fits = [of_fit(k) for k in self.fit_numbers]
-        else:
-            with ThreadPoolExecutor(n) as pool:
-                fits = list(pool.map(of_fit, self.fit_numbers))
-        return np.stack(fits, 1)
+        return np.stack(side_by_side(of_fit, self.fit_numbers), 1)
 
     def _block(self, purpose: str, fit: int, block: int) -> np.ndarray:
         kept = self._kept.get((purpose, fit))

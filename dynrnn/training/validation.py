@@ -65,9 +65,9 @@ class Validator:
             self.transient = self.n_steps // 4
             self.beside = VALIDATION_STARTS * [longest]
         self.few = self.starts[:1]                                                      # at every validation
-        nowhere = np.nanmax(np.concatenate(self.true), 0) + 1e3 * np.nanstd(np.concatenate(self.true), 0)
-        away = float(d_stsp(self.true, np.broadcast_to(nowhere, (1, 1, self.n_steps, len(nowhere))), "dynrnn-1").item())
-        self.away = away if np.isfinite(away) else 1e3                                  # the worst that a finite run can score
+        pooled = np.concatenate(self.true)
+        beyond = np.nanmax(pooled, 0) + np.nanstd(pooled, 0)                            # a run that rests there: in no bin, and far from every Gaussian
+        self.away = d_stsp(self.true, np.broadcast_to(beyond, (1, 1, self.n_steps, len(beyond))), "dynrnn-1").item()
         self.scores: dict[int, np.ndarray] = {}
         theta = read(model)
         self.best = np.full((len(theta), CANDIDATES), np.inf)                           # in no order

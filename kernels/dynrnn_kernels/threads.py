@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,6 +27,15 @@ def in_threads(function: Callable[..., Any], n_items: int, *arguments: Any) -> N
         function(0, n, *arguments)
         for job in jobs:
             job.result()
+
+
+def side_by_side(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """[function(item), ...] on as many threads as there are: for what holds no GIL for long, as NumPy's draws, sorting, transforms and reductions."""
+    n = min(get_num_threads(), len(items))
+    if n <= 1:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(n) as pool:
+        return list(pool.map(function, items))
 
 
 def _pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
-from numba import get_num_threads
 
 from dynrnn.analysis.reconstruction._checks import Trials, as_matrix, refuse_infinite, require_variation, stream
 from dynrnn.analysis.reconstruction.floors import floor_pairs
@@ -23,6 +21,7 @@ from dynrnn.analysis.reconstruction.spectrum import hellinger_by_channel
 from dynrnn.analysis.reconstruction.surrogates import fill_forward
 from dynrnn.errors import ArgumentError, RecordingError, check_int
 from dynrnn.streams import check_random_state
+from dynrnn_kernels.threads import side_by_side
 
 LONG_NAMES = {"d_stsp": "state-space divergence D_stsp", "d_hellinger": "Hellinger distance of power spectra D_H"}
 UNITS = {"d_stsp": "nat", "d_hellinger": "1"}
@@ -170,14 +169,13 @@ def d_stsp(
     rule = get_preset(preset)
     unit = Standardiser.of([as_matrix(f"true trial {i}", x) for i, x in enumerate(true)])
     pooled = np.concatenate(unit(true))
-
     box = _box(rule, pooled)
 
     def of_orbit(x: np.ndarray) -> float:
         with np.errstate(over="ignore", invalid="ignore"):
             return _divergence(rule, pooled, unit([x.astype(np.float64)])[0], random_state, box)[0]
 
-    return _side_by_side(of_orbit, [(x,) for runs in orbits for x in runs]).reshape(orbits.shape[:2])
+    return np.reshape(side_by_side(of_orbit, [x for runs in orbits for x in runs]), orbits.shape[:2])
 
 
 def spectral_distances(
@@ -191,19 +189,10 @@ def spectral_distances(
     """
     rule = get_preset(preset)
 
-    def of_orbit(actual: np.ndarray, x: np.ndarray) -> float:
-        return _spectral_distance(rule, [actual], [x.astype(np.float64)])
+    def of_pair(pair: tuple[np.ndarray, np.ndarray]) -> float:
+        return _spectral_distance(rule, [pair[0]], [pair[1].astype(np.float64)])
 
-    return _side_by_side(of_orbit, [pair for runs in orbits for pair in zip(true, runs, strict=True)]).reshape(orbits.shape[:2])
-
-
-def _side_by_side(of_orbit: Callable[..., float], arguments: Sequence[tuple[np.ndarray, ...]]) -> np.ndarray:
-    """One number an orbit, on as many threads as Numba has: sorting, transforms and reductions hold no lock."""
-    n = min(get_num_threads(), len(arguments))
-    if n <= 1:
-        return np.array([of_orbit(*each) for each in arguments])
-    with ThreadPoolExecutor(n) as pool:
-        return np.array(list(pool.map(lambda each: of_orbit(*each), arguments)))
+    return np.reshape(side_by_side(of_pair, [pair for runs in orbits for pair in zip(true, runs, strict=True)]), orbits.shape[:2])
 
 
 def _box(rule: Preset, true: np.ndarray) -> Box | None:

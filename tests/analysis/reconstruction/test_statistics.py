@@ -31,7 +31,7 @@ TRUE, SECOND, THIRD = henon(3000), henon(3000, (0.2, -0.1)), henon(3000, (-0.3, 
 @pytest.mark.parametrize("n_threads", [1, 3])
 @pytest.mark.parametrize("missing", [False, True])
 def test_many_orbits_score_what_each_scores_alone(n_threads, missing, monkeypatch):
-    monkeypatch.setattr(statistics, "get_num_threads", lambda: n_threads)
+    monkeypatch.setattr("dynrnn_kernels.threads.get_num_threads", lambda: n_threads)
     true = TRUE.copy()
     if missing:
         true[100:400, 1] = np.nan

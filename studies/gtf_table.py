@@ -89,7 +89,7 @@ def methods(data: str, N: int) -> list[Row]:
             beside={f"shallow PLRNN (H={wide}), GTF, high rate, best mean": "best"},
         ),
         row(f"shallow PLRNN, unforced windows of {tau}", "shallow PLRNN + sparse forcing", forcing=dr.FreeRunning(), sequence_length=tau, gradient_clip=1.0),
-        row("shallow PLRNN, unforced windows of 200", "", forcing=dr.FreeRunning(), gradient_clip=1.0),
+        *([row("shallow PLRNN, unforced windows of 200", "", forcing=dr.FreeRunning(), gradient_clip=1.0)] if tau < 200 else []),
         row("shallow PLRNN, sparse forcing", "", forcing=dr.SparseTeacherForcing()),
         Row(
             "dendritic PLRNN, sparse forcing", lambda **o: dr.DendriticPLRNN(N, 30, 50 if data == "ecg" else 20, clipped=True, **o), sparse,

@@ -73,7 +73,7 @@ class Run:
         from dynrnn.cli import load_source
         from dynrnn.errors import ArgumentError
         from dynrnn.study.setting import starting_point
-        from dynrnn.study.space import plain
+        from dynrnn.study.space import own_space, plain
 
         fixed = {name: plain(value) for name, value in table_of(self.fix, "--fix").items()}
         varied = table_of(self.space, "--space")
@@ -85,8 +85,9 @@ class Run:
         )
         setting: Any = self.setting
         if fixed:
-            start = starting_point(self.setting)
-            setting = {name: value for name, value in (start | fixed).items() if name not in varied}
+            start = starting_point(self.setting) | fixed
+            varied = varied or own_space(start, fixed)
+            setting = {name: value for name, value in start.items() if name not in varied}
         study = dr.study.optimize(
             setting, varied or None, training, validation=validation, reference=reference, out=self.out,
             objective=self.objective, n_trials=self.trials, n_seeds=self.seeds, aggregate=self.aggregate, batch=self.batch, n_workers=self.workers,

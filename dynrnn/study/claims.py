@@ -62,6 +62,12 @@ class Claim:
             self.user_attrs.update(attrs)
         return done
 
+    def renew(self) -> bool:
+        """Show that this worker lives; False where another one has the trial."""
+        if not self.lost.is_set() and not self._queue.storage.leases.renew(*self._key, self._owner):
+            self.lost.set()
+        return not self.lost.is_set()
+
     @contextlib.contextmanager
     def keep_alive(self) -> Iterator[None]:
         """Renew the lease from a daemon thread, four times in its duration, while the block runs; a clean stop (Ctrl-C, exit) gives the trial back at once.
@@ -90,7 +96,7 @@ class Claim:
 
     def fail(self, reason: str) -> bool:
         """Record that the trial failed, and why (the attribute "reason")."""
-        return self._renew() and self.set_attrs(**{REASON: str(reason)[:2000]}) and self._end(TrialState.FAIL, None)
+        return self.renew() and self.set_attrs(**{REASON: str(reason)[:2000]}) and self._end(TrialState.FAIL, None)
 
     def prune(self, value: float | None = None) -> bool:
         """Record that the trial was pruned at this value (none where it is not finite, or for several objectives)."""
@@ -124,14 +130,9 @@ class Claim:
             return False
         return True
 
-    def _renew(self) -> bool:
-        if not self.lost.is_set() and not self._queue.storage.leases.renew(*self._key, self._owner):
-            self.lost.set()
-        return not self.lost.is_set()
-
     def _end(self, state: TrialState, values: list[float] | None) -> bool:
         """Fenced by the generation: who lost the lease records nothing. Between the check and the record the storage itself refuses a second result."""
-        if not self._renew():
+        if not self.renew():
             return False
         done = self._write(lambda: self._optuna.set_trial_state_values(self._trial_id, state, values)) or self._recorded(state, values)
         self.lost.set()
@@ -149,7 +150,7 @@ class Claim:
     def _beat(self, stop: threading.Event) -> None:
         while not stop.wait(self._queue.lease / 4) and not self.lost.is_set():
             try:
-                self._renew()
+                self.renew()
             except StorageError as error:
                 # Nobody else can take the trial either while the storage is away; finish() decides once it is back.
                 _log.warning("trial %d: the lease could not be renewed: %s", self.number, error)

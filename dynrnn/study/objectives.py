@@ -68,7 +68,7 @@ AGGREGATES: dict[str, Callable[[np.ndarray, str], float]] = {
 
 def check_objectives(names: str | Sequence[str], family: str, aggregate: str) -> tuple[str, ...]:
     """The objectives' names; UnknownNameError for others, ArgumentError for one that the family does not have."""
-    wanted = (names,) if isinstance(names, str) else tuple(names)
+    wanted = names_in(names)
     if not wanted or len(set(wanted)) < len(wanted):
         raise ArgumentError(f"objective must name one or more of {', '.join(OBJECTIVES)}, each once, got {names!r}.")
     for name in wanted:
@@ -79,6 +79,13 @@ def check_objectives(names: str | Sequence[str], family: str, aggregate: str) ->
     if aggregate not in AGGREGATES:
         raise unknown_name("aggregate", aggregate, AGGREGATES)
     return wanted
+
+
+def names_in(objective: Any) -> tuple[str, ...]:
+    """One name or several, as a tuple; empty for what is neither."""
+    if isinstance(objective, str):
+        return (objective,)
+    return tuple(objective) if isinstance(objective, list | tuple) and all(isinstance(name, str) for name in objective) else ()
 
 
 class Judged(NamedTuple):

@@ -16,9 +16,12 @@ from tqdm.auto import tqdm
 
 from dynrnn.errors import ArgumentError, StudyError, check_int
 from dynrnn.streams import check_random_state
+from dynrnn.study.storage.sqlite import url_path
 from dynrnn.study.study import Study
 from dynrnn.study.task import Task, keep, make_task
 from dynrnn.study.workers import open_queue, work
+
+AGREE_SECONDS = 3.0
 
 
 def optimize(
@@ -64,11 +67,11 @@ def optimize(
     n_seeds : fits of each setting, trained side by side. aggregate : ``median``, ``mean`` or ``worst`` of them is the value. All settings see the same
         seeds, which makes them comparable and the best one look better than it is: confirm it with ``study.rerun(number, random_state=1)``.
     batch : settings that are proposed together, from what was known before the batch; those of equal shape train in one ensemble. With ``batch`` at least
-        ``n_workers`` the trials do not depend on the number of workers.
+        ``n_workers`` the trials do not depend on the number of workers, unless they are pruned, which goes by who has reported first.
     n_workers : processes on this machine, each with its share of the cores. client : a ``dask.distributed.Client``, whose workers take trials instead.
         ``dynrnn study work OUT`` adds a worker at any time, on any machine that sees the folder and the storage.
     sampler : tpe, random, gp or nsga2. pruner : none, median, halving or hyperband, by D_stsp on the validation recording at ``n_rungs`` (up to 20) rungs;
-        chaos makes early quality misleading, so none is the default. For one objective only.
+        chaos makes early quality misleading, so none is the default. For one objective only; where that is maximised, rungs hold D_stsp with a minus sign.
     storage : where trials are recorded: a name within the folder or a path that ends in .db (SQLite) or .journal (shared file systems), or env:NAME or
         file:PATH, where a PostgreSQL URL is kept. Default study.db.
     lease : seconds without a sign of life after which another worker takes a trial over, from its checkpoint.
@@ -94,7 +97,7 @@ def optimize(
     folder = Path(out)
     task = make_task(
         setting, space, recording, validation, reference, objective, n_seeds=n_seeds, aggregate=aggregate, preset=preset, sampler=sampler, pruner=pruner,
-        n_rungs=n_rungs, batch=batch, n_trials=n_trials, random_state=check_random_state(random_state), storage=_place(storage), lease=float(lease),
+        n_rungs=n_rungs, batch=batch, n_trials=n_trials, random_state=check_random_state(random_state), storage=_place(storage), lease=lease,
     )
     if task.function is not None and n_workers > 1:
         raise ArgumentError("a function of your own runs in this process alone, since no code goes through the folder: n_workers=1, or give a Dask client=.")
@@ -123,7 +126,10 @@ def _place(storage: str | os.PathLike[str] | None) -> str:
     if storage is None:
         return ""
     text = os.fspath(storage)
-    return str(Path(text).resolve()) if ":" not in text and os.sep in text else text
+    if text.startswith("file:"):
+        return f"file:{Path(text.removeprefix('file:')).resolve()}"
+    path = url_path(text) or (Path(text) if ":" not in text and os.sep in text else None)
+    return text if path is None else str(path.resolve())
 
 
 def _processes(folder: Path, queue: Any, n_workers: int, bar: Any) -> None:
@@ -139,13 +145,22 @@ def _processes(folder: Path, queue: Any, n_workers: int, bar: Any) -> None:
                 time.sleep(0.5)
                 bar.n = min(bar.total, sum(trial.state.is_finished() for trial in queue.trials()))
                 bar.refresh()
-        except KeyboardInterrupt:
-            for worker in workers:
-                worker.send_signal(signal.SIGINT)
-            for worker in workers:
-                worker.wait()
-            raise
+        finally:
+            _dismiss(workers)
         if not queue.finished:
             errors.seek(0)
             said = errors.read().strip()[-2000:]
             raise StudyError(f"all workers have ended and trials are left. Call it again to go on. The last they said: {said or 'nothing'}")
+
+
+def _dismiss(workers: Sequence[subprocess.Popen]) -> None:
+    """Stop those that still run, and wait until they have given their trials back. A terminal sends Ctrl-C to all of us, and a second one would come in between
+    while they do, so they get a moment first."""
+    end = time.monotonic() + AGREE_SECONDS
+    while time.monotonic() < end and any(worker.poll() is None for worker in workers):
+        time.sleep(0.05)
+    for worker in workers:
+        if worker.poll() is None:
+            worker.send_signal(signal.SIGINT)
+    for worker in workers:
+        worker.wait()

@@ -8,7 +8,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, Successive
 
 PRUNERS: dict[str, Callable[[int], BasePruner | None]] = {
     "none": lambda n_rungs: None,
-    "median": lambda n_rungs: MedianPruner(n_startup_trials=5, n_warmup_steps=1),
+    "median": lambda n_rungs: MedianPruner(n_startup_trials=5),
     "halving": lambda n_rungs: SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
     "hyperband": lambda n_rungs: HyperbandPruner(min_resource=1, max_resource=n_rungs, reduction_factor=2),
 }

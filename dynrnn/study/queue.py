@@ -31,6 +31,13 @@ OWNER = "dynrnn:owner"
 STUDY_DIRECTIONS = {"minimize": StudyDirection.MINIMIZE, "maximize": StudyDirection.MAXIMIZE}
 
 
+def check_lease(lease: Any) -> float:
+    """A lease in seconds; ArgumentError for what is none."""
+    if isinstance(lease, bool) or not isinstance(lease, int | float) or not math.isfinite(lease) or lease <= 0:
+        raise ArgumentError(f"lease must be a number of seconds above 0, got {lease!r}. 60 suits workers on one or more machines.")
+    return float(lease)
+
+
 class TrialQueue:
     """Trials to be worked on, each by one worker at a time.
 
@@ -86,9 +93,7 @@ class TrialQueue:
         self.space = dict(space)
         self.n_trials = check_int("n_trials", n_trials, low=1)
         self.max_attempts = check_int("max_attempts", max_attempts, low=1)
-        if isinstance(lease, bool) or not isinstance(lease, int | float) or not math.isfinite(lease) or lease <= 0:
-            raise ArgumentError(f"lease must be a number of seconds above 0, got {lease!r}. 60 suits workers on one or more machines.")
-        self.lease = float(lease)
+        self.lease = check_lease(lease)
         self.batch = check_int("batch", batch, low=1)
         self.sampler = NumberedSampler(sampler, random_state)
         self.directions = tuple(directions)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,10 @@ def starting_point(setting: str | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(setting, Mapping):
         if "model" not in setting:
             raise ArgumentError(f"a setting names its model, as in {{'model': 'shallow-plrnn'}}; got {sorted(setting)}. Known: {', '.join(MODELS)}.")
+        model_class(setting["model"])
         return dict(setting)
+    if not isinstance(setting, str):
+        raise ArgumentError(f"a setting is a family's name, a published setting's or a table such as {{'model': 'shallow-plrnn'}}, got {setting!r}.")
     if setting in MODELS:
         return {"model": setting, **SCHEMES.get(setting, {})}
     if setting not in PUBLISHED:
@@ -148,11 +152,13 @@ def _forcing(arguments: dict[str, Any]) -> Forcing:
 
 def shape_of(setting: Mapping[str, Any]) -> tuple:
     """Equal for settings that can train side by side in one ensemble, those of ``PER_FIT`` aside."""
-    family = model_class(setting["model"])
-    alone = issubclass(family, Reservoir)                                          # solved, one by one
-    return tuple(sorted((name, repr(value)) for name, value in setting.items() if alone or name not in PER_FIT)) + tuple(
-        sorted(name for name in setting if not alone and name in PER_FIT)
-    )
+    alone = issubclass(model_class(setting["model"]), Reservoir)                    # solved, one by one
+    return tuple(sorted((name, "" if _per_fit(name, value) and not alone else repr(value)) for name, value in setting.items()))
+
+
+def _per_fit(name: str, value: Any) -> bool:
+    """Whether the value may be another one for each fit: a number is, and "estimated" (None) or a pair is not."""
+    return name in PER_FIT and isinstance(value, Real) and not isinstance(value, bool)
 
 
 def side_by_side(settings: Sequence[Mapping[str, Any]], n_fits: int) -> dict[str, Any]:
@@ -165,5 +171,5 @@ def side_by_side(settings: Sequence[Mapping[str, Any]], n_fits: int) -> dict[str
     check_int("n_fits", n_fits, low=1)
     first = dict(settings[0])
     if len(settings) > 1:
-        first |= {name: np.repeat([setting[name] for setting in settings], n_fits) for name in first if name in PER_FIT}
+        first |= {name: np.repeat([setting[name] for setting in settings], n_fits) for name, value in first.items() if _per_fit(name, value)}
     return first

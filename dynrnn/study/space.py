@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, cast
 
@@ -52,8 +53,7 @@ def as_space(space: Mapping[str, Any] | str | None, setting: str | Mapping[str, 
     """
     fixed = starting_point(setting)
     if space is None:
-        given = {name: value for name, value in SPACES[fixed["model"]].items() if isinstance(setting, str) or name not in fixed}
-        given = {name: value for name, value in given.items() if name in check_names(fixed)}
+        given = own_space(fixed, () if isinstance(setting, str) else fixed)
     elif isinstance(space, Mapping):
         given = dict(space)
     else:
@@ -69,6 +69,12 @@ def as_space(space: Mapping[str, Any] | str | None, setting: str | Mapping[str, 
     out = {name: distribution(name, value) for name, value in given.items()}
     _try_corners(out, fixed, recording)
     return out
+
+
+def own_space(setting: Mapping[str, Any], without: Collection[str] = ()) -> dict[str, str]:
+    """The space of the setting's family, of those names that its forcing has, ``without`` some."""
+    known = check_names(setting)
+    return {name: value for name, value in SPACES[setting["model"]].items() if name in known and name not in without}
 
 
 def distribution(name: str, value: Any) -> BaseDistribution:
@@ -98,10 +104,14 @@ def distribution(name: str, value: Any) -> BaseDistribution:
         return CategoricalDistribution(value)
     if not (isinstance(value, tuple) and len(value) == 2 and all(isinstance(end, Real) and not isinstance(end, bool) for end in value)):
         raise ArgumentError(f"{name}: {value!r} is no range. Give (low, high), a list of choices, or text: {_FORMS}.")
+    if not all(math.isfinite(end) for end in value):
+        raise ArgumentError(f"{name}: a range ends at finite numbers, got {value!r}.")
     whole = all(isinstance(end, Integral) for end in value) and (step is None or isinstance(step, Integral))
     low, high = (int(end) if whole else float(end) for end in value)
     if not low <= high:
         raise ArgumentError(f"{name}: the range from {low:g} to {high:g} is empty. Give the lower end first.")
+    if step is not None and not (isinstance(step, Real) and not isinstance(step, bool) and 0 < step <= high - low):
+        raise ArgumentError(f"{name}: a step is a number above 0 and no longer than the range from {low:g} to {high:g}, got {step!r}.")
     if log and low <= 0:
         raise ArgumentError(f"{name}: a range in the logarithm begins above 0, got {low:g}.")
     if whole:

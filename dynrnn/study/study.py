@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from dynrnn.streams import check_random_state
 from dynrnn.study.task import Task, load_task
 from dynrnn.study.trial import run_trial
 from dynrnn.study.workers import open_queue, trial_folder
+from dynrnn.training.resume import TRAINING
 
 
 class Rerun(NamedTuple):
@@ -65,7 +67,7 @@ class Study:
     @property
     def front(self) -> list[FrozenTrial]:
         """Complete trials that no other one beats in every objective, by the first objective. O(trials^2)."""
-        complete = [trial for trial in self._trials() if trial.state == TrialState.COMPLETE]
+        complete = [trial for trial in self._trials() if trial.state == TrialState.COMPLETE and np.isfinite(trial.values).all()]
         if not complete:
             reasons = sorted({str(t.user_attrs["reason"]) for t in self._trials() if "reason" in t.user_attrs})
             raise StudyError(f"{self.path} has no trial that was completed yet. {'Failed because: ' + '; '.join(reasons[:3]) if reasons else ''}".rstrip())
@@ -98,6 +100,7 @@ class Study:
         S = self.task.n_seeds if n_seeds is None else check_int("n_seeds", n_seeds, low=1)
         seed = self.task.random_state if random_state is None else check_random_state(random_state)
         folder = self.path / "reruns" / f"{number:05d}-seed{seed}-fits{S}"
+        shutil.rmtree(folder / "checkpoints" / TRAINING, ignore_errors=True)        # of an earlier rerun, on whose state this one shall not rest
         outcome = run_trial(self.task, trial.params, folder, n_seeds=S, random_state=seed)
         same = None
         if seed == self.task.random_state and trial.state == TrialState.COMPLETE:

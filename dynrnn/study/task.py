@@ -10,7 +10,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -23,18 +25,24 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, dist
 from dynrnn.analysis.reconstruction import get_preset
 from dynrnn.data import as_recording, split
 from dynrnn.errors import ArgumentError, DynrnnError, FileFormatError, RecordingError, RunFolderError, StudyError, check_int, unknown_name
+from dynrnn.models.registry import model_class
+from dynrnn.models.reservoirs import Reservoir
 from dynrnn.results._files import json_value, read_sealed, replace_file, seal, writing
 from dynrnn.results.schema import data_fingerprint
 from dynrnn.results.store import read_results, write_results
-from dynrnn.study.objectives import OBJECTIVES, check_objectives, judge
+from dynrnn.study.objectives import OBJECTIVES, check_objectives, judge, names_in
 from dynrnn.study.pruners import PRUNERS
+from dynrnn.study.queue import check_lease
 from dynrnn.study.sampling import sampler_named
 from dynrnn.study.setting import build, starting_point
 from dynrnn.study.space import as_space, distribution
+from dynrnn.study.storage.opening import place_of
 from dynrnn.training.common import adopt_units
 
 KIND, FORMAT_VERSION = "dynrnn-study", 1
-MAY_CHANGE = ("n_trials", "storage", "lease")
+_UNREADABLE = "is no study that this dynrnn can read: another version wrote it, or it was changed. Use the version that made it."
+MAY_CHANGE = ("n_trials", "storage", "study_name", "lease")
+NAME = "study"                # of a study in its storage, where the storage is its own, within the folder; elsewhere the folder's name and a mark
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,7 @@ class Task:
     n_trials: int = 40
     random_state: int = 0
     storage: str = ""
+    study_name: str = NAME
     lease: float = 60.0
     function: Callable | None = field(default=None, compare=False)
 
@@ -96,6 +105,9 @@ def make_task(
     sampler_named(sampler)
     if pruner not in PRUNERS:
         raise unknown_name("pruner", pruner, PRUNERS)
+    if storage:
+        place_of(storage)
+    lease = check_lease(lease)
     common: dict[str, Any] = dict(n_seeds=n_seeds, aggregate=aggregate, preset=preset, sampler=sampler, pruner=pruner, n_rungs=n_rungs, batch=batch,
                                   n_trials=n_trials, random_state=random_state, storage=storage, lease=lease)
     if callable(setting):
@@ -103,6 +115,8 @@ def make_task(
     get_preset(preset)
     fixed = starting_point(setting)
     objectives = check_objectives(objective, fixed["model"], aggregate)
+    if pruner != "none" and issubclass(model_class(fixed["model"]), Reservoir):
+        raise ArgumentError(f"a {fixed['model']} is solved at once, so there is nothing to prune. Leave pruner out.")
     if pruner != "none" and len(objectives) > 1:
         raise ArgumentError("a pruner compares trials by one objective, and Optuna has none for several. Leave pruner out, or name one objective.")
     if recording is None:
@@ -114,13 +128,19 @@ def make_task(
     distributions = as_space(space, setting, training)
     if pruner != "none" and "n_updates" in distributions:
         raise ArgumentError("n_updates is varied, so trials have no common rungs to be compared at. Fix it, or leave pruner out.")
-    return Task(data, fixed, distributions, objectives, tuple(OBJECTIVES[name].direction for name in objectives), **common)
+    task = Task(data, fixed, distributions, objectives, tuple(OBJECTIVES[name].direction for name in objectives), **common)
+    for name, value in task.describe()["setting"].items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError:
+            raise ArgumentError(f"{name} is {value!r} in the setting, and a study keeps finite numbers. Leave it out where that is its default.") from None
+    return task
 
 
 def _of_function(function: Callable, space: Any, objective: Any, recording: Any, common: dict[str, Any]) -> Task:
     if not isinstance(space, Mapping) or not space:
         raise ArgumentError("the search space of a function is a table such as {'alpha': (0.05, 0.5)}, of one parameter or more.")
-    directions = (objective,) if isinstance(objective, str) else tuple(objective)
+    directions = names_in(objective)
     if not directions or any(way not in ("minimize", "maximize") for way in directions):
         raise ArgumentError(f"for a function of your own objective is 'minimize' or 'maximize', or one for each value it returns; got {objective!r}.")
     if recording is not None or common["pruner"] != "none":
@@ -150,7 +170,9 @@ def keep(task: Task, folder: Path) -> Task:
     path = folder / "study.json"
     if path.exists():
         old = read_sealed(path, KIND, FORMAT_VERSION)["task"]
-        task = replace(task, storage=old["storage"] if not task.storage else task.storage)
+        if not isinstance(old, dict) or not {"storage", "n_trials"} <= old.keys():
+            raise FileFormatError(f"{path} {_UNREADABLE}")
+        task = replace(task, storage=task.storage or old["storage"], study_name=old.get("study_name", NAME))
         new = task.describe()
         wrong = [name for name in new if old.get(name) != new[name] and name not in ("lease", "n_trials")]
         if wrong:
@@ -160,6 +182,8 @@ def keep(task: Task, folder: Path) -> Task:
         replace_file(path, seal({"format": KIND, "format_version": FORMAT_VERSION, "task": task.describe()}))
         return task
     try_judging(task)
+    if not lies_within(folder, task):
+        task = replace(task, study_name=f"{folder.resolve().name}-{uuid.uuid4().hex[:8]}")       # others may use that storage
     if folder.exists() and any(folder.iterdir()):
         raise RunFolderError(f"{folder} is in use: it holds other files. Give a new folder as out=.")
     with writing(folder):
@@ -179,14 +203,31 @@ def load_task(folder: str | os.PathLike[str]) -> Task:
         hint = f"It lies within the study {above}; name that. A trial's own page: dynrnn report {path}" if (above / "study.json").exists() else (
             "Give the folder that was passed as out=.")
         raise FileFormatError(f"{path} holds no study of dynrnn (no study.json). {hint}")
-    record = dict(read_sealed(path / "study.json", KIND, FORMAT_VERSION)["task"])
-    prints, function = record.pop("data"), record.pop("function")
+    try:
+        record = dict(read_sealed(path / "study.json", KIND, FORMAT_VERSION)["task"])
+        prints, function = record.pop("data"), record.pop("function")
+        record["space"] = {name: json_to_distribution(text) for name, text in record["space"].items()}
+        arguments: dict[str, Any] = {name: tuple(value) if name in ("objectives", "directions") else value for name, value in record.items()}
+        task = Task(None, **arguments)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FileFormatError(f"{path / 'study.json'} {_UNREADABLE} ({type(error).__name__}: {error})") from None
     if function is not None:
         raise StudyError(f"{path} tries a function of a script ({function}), and no code is loaded from a folder. Go on with that script's optimize(...).")
     tree = read_results(path / "data.zarr")
     data = Data(*(tree[name].to_dataset() if name in tree.children else None for name in ("training", "validation", "reference")))  # pyright: ignore
     if data.prints() != prints:
         raise FileFormatError(f"{path / 'data.zarr'} holds other data than the study was made with. Restore it from a copy.")
-    record["space"] = {name: json_to_distribution(text) for name, text in record["space"].items()}
-    arguments: dict[str, Any] = {name: tuple(value) if name in ("objectives", "directions") else value for name, value in record.items()}
-    return Task(data, **arguments)
+    return replace(task, data=data)
+
+
+def storage_of(folder: Path, task: Task) -> str:
+    """Where trials are kept: within the folder unless a path, a variable or a file was named."""
+    text = task.storage or "study.db"
+    inside = not any(sign in text for sign in (":", "/", os.sep))
+    return str(folder / text) if inside else text
+
+
+def lies_within(folder: Path, task: Task) -> bool:
+    """Whether the storage is a file of the study's own folder."""
+    place = place_of(storage_of(folder, task))
+    return isinstance(place, Path) and place.resolve().parent == folder.resolve()

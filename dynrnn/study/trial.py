@@ -16,10 +16,13 @@ import xarray as xr
 from dynrnn.errors import ArgumentError, FileFormatError
 from dynrnn.models.reservoirs import Reservoir
 from dynrnn.models.storage import save
+from dynrnn.pages import png_of
 from dynrnn.plot import plot_attractor
+from dynrnn.results._files import replace_file
 from dynrnn.results.run_folder import RunFolder
 from dynrnn.results.schema import stamp
 from dynrnn.results.store import write_results
+from dynrnn.study.claims import Claim
 from dynrnn.study.objectives import KEPT, judge
 from dynrnn.study.setting import build, side_by_side
 from dynrnn.study.task import Task
@@ -29,14 +32,15 @@ from dynrnn.training.resume import TRAINING
 from dynrnn.training.run import Run, concat, select_run
 from dynrnn.training.state import TrainingState, concat_states
 
-SAVE_SECONDS = 10.0          # the state of a training is kept about so often
+SAVE_SECONDS = 10.0          # the state of a training is kept about so often, though not between two twentieths of it, or two rungs
 
 
 class Part(NamedTuple):
-    """A trial of a batch: what varies, and its folder."""
+    """A trial of a batch: what varies, its folder, and the right to work on it, where that may be lost: who has lost a trial writes nothing more of it."""
 
     params: dict[str, Any]
     folder: Path
+    claim: Claim | None = None
 
 
 @dataclass
@@ -101,11 +105,14 @@ def _descend(task: Task, parts: Sequence[Part], model: Any, training: dict[str, 
             rung = progress.update // every
             told = [watch(i, rung, progress.validation[i * S : (i + 1) * S]) for i in range(len(parts))]
             stop = all(told)                                                        # an ensemble goes on while one of its settings is worth it
-        if stop or time.monotonic() - kept > SAVE_SECONDS:
-            state, kept = progress.state(), time.monotonic()
-            for i, part in enumerate(parts):
+        if not stop and time.monotonic() - kept <= SAVE_SECONDS:
+            return False
+        state, kept = progress.state(), time.monotonic()
+        held = [part.claim is None or not part.claim.lost.is_set() for part in parts]
+        for i, part in enumerate(parts):
+            if held[i]:
                 state.select(range(i * S, (i + 1) * S)).save(part.folder / "checkpoints" / TRAINING)
-        return stop
+        return stop or not any(held)
 
     return fit(
         model, data.training, n_updates=n_updates, validation=beside, validate_every=every, callback=callback,
@@ -134,6 +141,8 @@ def open_trial(folder: Path, setting: dict[str, Any], n_seeds: int, random_state
 def _conclude(task: Task, part: Part, run: Run, setting: dict[str, Any], seed: int, stopped: bool, seconds: float) -> Outcome:
     """Judge and store a trial that has been trained."""
     assert task.data is not None
+    if part.claim is not None and not part.claim.renew():
+        return Outcome(None, "another worker has the trial")
     judged = judge(run.model, run.status.values, task.data, task.objectives, task.aggregate, task.preset)
     folder = RunFolder.open(part.folder)
     save(run.model, folder.checkpoints / "last")
@@ -145,7 +154,7 @@ def _conclude(task: Task, part: Part, run: Run, setting: dict[str, Any], seed: i
         "/metrics": judged.scores.assign({f"objective_{name}": ("fit", value) for name, value in judged.per_fit.items()}),
     })
     figure = plot_attractor(tree)
-    figure.savefig(part.folder / "attractor.png", dpi=80)
+    replace_file(part.folder / "attractor.png", png_of(figure))
     tree.attrs = stamp({"setting": setting}, random_state=seed, data_fingerprint=task.data.prints()["training"] or "")
     write_results(folder.results, tree)
     ended = [str(status) for status in run.status.values]

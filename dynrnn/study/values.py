@@ -15,7 +15,7 @@ def check_values(values: Any, n_objectives: int) -> tuple[list[float], str]:
     >>> check_values([float("-inf")], 1)
     ([], 'objective 0 is -inf, not a finite number')
     """
-    if isinstance(values, str | bytes | dict) or not hasattr(values, "__iter__"):
+    if isinstance(values, str | bytes | dict) or not hasattr(values, "__iter__") or getattr(values, "ndim", None) == 0:
         values = [values]
     given = list(values)
     if len(given) != n_objectives:

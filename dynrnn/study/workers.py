@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import optuna
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 
 from dynrnn.errors import DynrnnError, RunFolderError, StorageError
+from dynrnn.results._files import writing
 from dynrnn.study.claims import Claim
 from dynrnn.study.objectives import AGGREGATES
 from dynrnn.study.pruners import PRUNERS
@@ -21,28 +21,18 @@ from dynrnn.study.queue import TrialQueue
 from dynrnn.study.sampling import sampler_named
 from dynrnn.study.setting import shape_of
 from dynrnn.study.storage import open_storage
-from dynrnn.study.task import Task
+from dynrnn.study.task import Task, storage_of
 from dynrnn.study.trial import Outcome, Part, run_trials
 
 _log = logging.getLogger("dynrnn.study")
-NAME = "study"                # of a folder's study within its storage; in a storage of its own the folder's name is put before
 STOP_SECONDS = 1.0            # a worker that waits for trials asks so often whether it shall stop
 FEWEST_FAILURES = 3           # so many trials in a row that fail by an error of the program end the worker
 
 
-def storage_of(folder: Path, task: Task) -> str:
-    """Where trials are kept: within the folder unless a path, a variable or a file was named."""
-    text = task.storage or "study.db"
-    inside = not any(sign in text for sign in (":", "/", os.sep))
-    return str(folder / text) if inside else text
-
-
 def open_queue(folder: Path, task: Task) -> TrialQueue:
     """The queue of the study in this folder."""
-    text = storage_of(folder, task)
-    own = Path(text).parent == folder
     return TrialQueue(
-        open_storage(text), NAME if own else f"{folder.resolve().name}", task.space, sampler=sampler_named(task.sampler), random_state=task.random_state,
+        open_storage(storage_of(folder, task)), task.study_name, task.space, sampler=sampler_named(task.sampler), random_state=task.random_state,
         n_trials=task.n_trials, lease=task.lease, directions=task.directions, attributes=task.identity(), batch=task.batch,
     )
 
@@ -51,7 +41,8 @@ def work(folder: Path, task: Task, share: int = 1, bar: Any = None, stop: Callab
     """Run trials until all have ended, those of workers that die meanwhile included; returns how many this worker ended.
 
     share : workers that take from one batch, so that each leaves the others theirs. stop : asked between trials; True ends this worker.
-    Errors of a trial are its failure; StorageError, a full disk, and three errors in a row that are not dynrnn's end the worker, which gives its trials back.
+    Errors of a trial are its failure, also where it trained beside others, which are then run one by one. StorageError, a full disk, and three errors in a
+    row that are not dynrnn's end the worker, which gives its trials back.
     """
     queue, pruner = open_queue(folder, task), PRUNERS[task.pruner](task.n_rungs)
     ended, wrong = 0, 0
@@ -65,24 +56,25 @@ def work(folder: Path, task: Task, share: int = 1, bar: Any = None, stop: Callab
             with contextlib.ExitStack() as alive:
                 for claim in claims:
                     alive.enter_context(claim.keep_alive())
-                for group in _of_one_shape(task, claims):
-                    try:
-                        outcomes = _run(folder, task, group, pruner)
-                        wrong = 0
-                    except (StorageError, RunFolderError):
-                        for claim in claims:
+                groups, group = list(_of_one_shape(task, claims)), []
+                try:
+                    while groups:
+                        group = groups.pop(0)
+                        outcomes, error = _tried(folder, task, group, pruner)
+                        if error is not None and len(group) > 1:                    # which of them it was is seen when each is alone
+                            groups[:0] = [[claim] for claim in group]
+                            continue
+                        wrong = 0 if error is None or isinstance(error, DynrnnError) else wrong + 1
+                        ended += _end(queue, folder, task, group, outcomes)
+                        if bar is not None:
+                            bar.update(len(group))
+                        if error is not None and wrong >= FEWEST_FAILURES:
+                            raise error
+                except Exception as error:
+                    for claim in claims:                                            # a storage's fault is no trial's; another may be that of those in hand
+                        if isinstance(error, StorageError | RunFolderError) or claim not in group:
                             claim.release()
-                        raise
-                    except Exception as error:
-                        wrong = 0 if isinstance(error, DynrnnError) else wrong + 1
-                        _log.warning("trials %s failed: %s: %s", [c.number for c in group], type(error).__name__, error)
-                        outcomes = [Outcome(None, f"{type(error).__name__}: {error}")] * len(group)
-                        if wrong >= FEWEST_FAILURES:
-                            _end(queue, folder, task, group, outcomes)
-                            raise
-                    ended += _end(queue, folder, task, group, outcomes)
-                    if bar is not None:
-                        bar.update(len(group))
+                    raise
         return ended
     finally:
         queue.storage.close()
@@ -112,17 +104,30 @@ def trial_folder(folder: Path, number: int) -> Path:
 def _run(folder: Path, task: Task, claims: Sequence[Claim], pruner: optuna.pruners.BasePruner | None) -> list[Outcome]:
     if task.function is not None:
         place = trial_folder(folder, claims[0].number)
-        place.mkdir(parents=True, exist_ok=True)
+        with writing(place):
+            place.mkdir(parents=True, exist_ok=True)
         return [Outcome(task.function(dict(claims[0].params), task.random_state, place))]
 
     def watch(part: int, rung: int, quality: np.ndarray) -> bool:
         value = AGGREGATES[task.aggregate](quality, "minimize")
-        claims[part].report(rung, value)
+        claims[part].report(rung, sign * value)
         assert pruner is not None
-        return claims[part].lost.is_set() or not np.isfinite(value) or claims[part].should_prune(pruner)
+        return not np.isfinite(value) or claims[part].should_prune(pruner)
 
-    parts = [Part(dict(claim.params), trial_folder(folder, claim.number)) for claim in claims]
+    sign = 1.0 if task.directions[0] == "minimize" else -1.0                        # pruners and samplers read rungs in the study's direction
+    parts = [Part(dict(claim.params), trial_folder(folder, claim.number), claim) for claim in claims]
     return run_trials(task, parts, None if pruner is None else watch)
+
+
+def _tried(folder: Path, task: Task, claims: Sequence[Claim], pruner: optuna.pruners.BasePruner | None) -> tuple[list[Outcome], Exception | None]:
+    """What came of the trials, and the error that is their failure, if one is. Faults of the storage and the folder are not, and pass."""
+    try:
+        return _run(folder, task, claims, pruner), None
+    except (StorageError, RunFolderError):
+        raise
+    except Exception as error:
+        _log.warning("trials %s failed: %s: %s", [c.number for c in claims], type(error).__name__, error)
+        return [Outcome(None, f"{type(error).__name__}: {error}")] * len(claims), error
 
 
 def _end(queue: TrialQueue, folder: Path, task: Task, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> int:
@@ -149,6 +154,7 @@ def _show(queue: TrialQueue, folder: Path, claim: Claim) -> None:
     trial = queue.storage.optuna.get_trial(claim._trial_id)
     if any(name.startswith("artifacts:") for name in trial.system_attrs):           # a worker that was lost has put it there
         return
-    (folder / "artifacts").mkdir(exist_ok=True)
-    store = FileSystemArtifactStore(folder / "artifacts")
-    upload_artifact(artifact_store=store, file_path=str(picture), study_or_trial=trial, storage=queue.storage.optuna)
+    with writing(folder / "artifacts"):
+        (folder / "artifacts").mkdir(exist_ok=True)
+        store = FileSystemArtifactStore(folder / "artifacts")
+        upload_artifact(artifact_store=store, file_path=str(picture), study_or_trial=trial, storage=queue.storage.optuna)

@@ -1,5 +1,7 @@
 """Studies from the shell: one command, and mistakes."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,16 @@ def test_a_study_in_one_command_goes_on_with_the_same_command(tmp_path, capsys, 
     assert "to the bit" in capsys.readouterr().out
     main(["study", "rerun", out, "1", "--random-state", "5", "--seeds", "1"])
     assert "other seeds" in capsys.readouterr().out
+
+
+def test_what_is_fixed_leaves_the_rest_of_the_space(source, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(dr.study, "optimize", lambda setting, space, *others, **more: seen.update(setting=setting, space=space) or sys.exit(0))
+    with pytest.raises(SystemExit):
+        main(["study", "run", *source, "--setting", "alrnn-lorenz63", "--fix", "n_updates=20", "noise=0.04", "--out", "x"])
+    assert set(seen["space"]) == {"interval", "latent_dim", "n_relu", "learning_rate"}
+    assert seen["setting"]["noise"] == 0.04
+    assert not seen["setting"].keys() & seen["space"].keys()
 
 
 @pytest.mark.parametrize(("words", "said"), [

@@ -176,6 +176,14 @@ def test_a_holder_elsewhere_is_passed_after_the_grace(tmp_path):
     assert not Path(path).is_symlink()
 
 
+def test_a_lock_that_is_no_link_is_passed_after_the_grace(tmp_path):
+    path = tmp_path / "lock"
+    path.write_text("of another program")
+    with FileLock(path, grace=0.2):
+        assert path.is_symlink()
+    assert not path.exists()
+
+
 def test_a_killed_holder_does_not_stop_the_study(tmp_path, written):
     path = tear(tmp_path, written, None)
     child = subprocess.run([sys.executable, "-c", f"import os; from dynrnn.study.storage.lock import FileLock\nfrom pathlib import Path\n"

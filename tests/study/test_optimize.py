@@ -3,15 +3,21 @@
 import json
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+import xarray as xr
 
 import dynrnn as dr
+from dynrnn.results._files import seal
 from dynrnn.study import trial as trial_module
+from dynrnn.study import workers
+from dynrnn.study.claims import Claim
 from dynrnn.study.task import keep, load_task
-from dynrnn.study.trial import Part, run_trials
+from dynrnn.study.trial import Outcome, Part, run_trials
 from dynrnn.study.workers import open_queue, trial_folder
 
 N_UPDATES = 40
@@ -173,6 +179,99 @@ def test_pruning_stops_trials_at_rungs(tmp_path):
         assert int(history["update"][-1]) == (N_UPDATES if trial.state.name == "COMPLETE" else 10 * max(trial.intermediate_values))
 
 
+@pytest.mark.parametrize("objective", ["d_stsp", "valid_prediction_time"])
+def test_pruning_stops_the_worse_whatever_the_direction(objective, tmp_path, monkeypatch):
+    def trained(task, parts, watch):
+        distance = parts[0].params["alpha"]
+        value = distance if objective == "d_stsp" else 1 / distance
+        stopped = any(watch(0, rung, np.full(2, distance)) for rung in (1, 2, 3))
+        return [Outcome([value], "", stopped)]
+
+    monkeypatch.setattr(workers, "run_trials", trained)
+    trials = study_of(tmp_path / "run", space={"alpha": [0.1, 0.5]}, pruner="halving", n_trials=8, sampler="random", objective=objective).trials
+    assert set(trials.alpha[trials.state == "pruned"]) == {0.5}
+    assert 0.1 in set(trials.alpha[trials.state == "complete"])
+
+
+def test_numbers_of_libraries_are_values(tmp_path):
+    makers = [np.array, xr.DataArray, torch.tensor, lambda value: [np.float32(value)]]
+    study = dr.study.optimize(lambda params, random_state, folder: makers[params["k"]](0.5), {"k": [0, 1, 2, 3]}, out=tmp_path / "run", objective="minimize",
+                              n_trials=6, progress=False, sampler="random")
+    assert (study.trials.value_0 == 0.5).all()
+
+
+def test_who_has_lost_a_trial_leaves_it_to_the_other(study, tmp_path):
+    class Lost:
+        lost = threading.Event()
+
+        def renew(self):
+            return False
+
+    part = Part(study._trial(0).params, tmp_path / "0", Lost())
+    (outcome,) = run_trials(study.task, [part])
+    assert outcome.values is None
+    assert not (tmp_path / "0" / "results.zarr").exists()
+    Lost.lost.set()
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:
+        patch.setattr(trial_module, "SAVE_SECONDS", 0.0)
+        run_trials(study.task, [part])
+    assert not (tmp_path / "0" / "checkpoints" / "training").exists()
+
+
+def test_a_fault_of_the_storage_while_a_result_is_recorded_is_no_lost_worker(tmp_path, monkeypatch):
+    def valley(params, random_state, folder):
+        return params["x"] ** 2
+
+    def failing(claim, values):
+        raise dr.StorageError("gone")
+
+    common = dict(out=tmp_path / "run", objective="minimize", n_trials=3, batch=3, progress=False)
+    for _ in range(4):
+        with monkeypatch.context() as patch:
+            patch.setattr(Claim, "finish", failing)
+            with pytest.raises(dr.StorageError):
+                dr.study.optimize(valley, {"x": (-1.0, 1.0)}, **common)
+    assert (dr.study.optimize(valley, {"x": (-1.0, 1.0)}, **common).trials.state == "complete").all()
+
+
+def test_what_is_no_number_trains_in_an_ensemble_of_its_own(tmp_path):
+    setting = TINY | {"forcing": "sparse"}
+    study = study_of(tmp_path / "run", setting, {"interval": [None, 4, 8]}, n_trials=3, batch=3, sampler="random", random_state=1)
+    assert (study.trials.state == "complete").all()
+    alone = study_of(tmp_path / "alone", setting, {"interval": [None, 4, 8]}, n_trials=3, sampler="random", random_state=1)
+    assert study.trials.d_stsp.tolist() == alone.trials.d_stsp.tolist()
+
+
+def test_one_setting_that_cannot_be_does_not_fail_those_beside_it(tmp_path, monkeypatch):
+    whole = trial_module.build
+
+    def broken(setting, *others):
+        if np.any(np.asarray(setting["alpha"]) == 0.5):
+            raise dr.ArgumentError("not this one")
+        return whole(setting, *others)
+
+    monkeypatch.setattr(trial_module, "build", broken)
+    study = study_of(tmp_path / "run", space={"alpha": [0.2, 0.5]}, n_trials=4, batch=4, sampler="random")
+    assert (study.trials.alpha == 0.5).any()
+    assert ((study.trials.state == "fail") == (study.trials.alpha == 0.5)).all()
+
+
+def test_one_storage_for_folders_of_one_name_and_any_spelling(tmp_path, monkeypatch):
+    def valley(params, random_state, folder):
+        return params["x"] ** 2
+
+    common = dict(objective="minimize", n_trials=2, progress=False, storage=tmp_path / "shared.db")
+    one, other = (dr.study.optimize(valley, {"x": (-1.0, 1.0)}, out=tmp_path / where / "run", **common) for where in "ab")
+    assert len(one.trials) == len(other.trials) == 2
+    assert one.task.study_name != other.task.study_name
+    monkeypatch.chdir(tmp_path)
+    common["storage"] = "a/own/trials.journal"
+    dr.study.optimize(valley, {"x": (-1.0, 1.0)}, out="a/own", **common)
+    again = dr.study.optimize(valley, {"x": (-1.0, 1.0)}, out=tmp_path / "a/own", **common | {"n_trials": 3})
+    assert len(again.trials) == 3
+
+
 def test_a_function_of_ones_own(tmp_path):
     def parabola(params, random_state, folder):
         (folder / "note.txt").write_text("kept")
@@ -241,12 +340,17 @@ def test_a_full_disk_ends_the_worker_and_the_study_goes_on_later(study, tmp_path
     ({"validation": np.random.default_rng(0).standard_normal((3, 2))}, dr.RecordingError, "no model can be judged"),
     ({"validation": np.random.default_rng(0).standard_normal((900, 3))}, dr.RecordingError, "no model can be judged"),
     ({"storage": "postgresql://me:canary@host/db"}, dr.ArgumentError, "has a password"),
+    ({"storage": "trials.jurnal"}, dr.ArgumentError, "no storage that is known"),
+    ({"lease": -1.0}, dr.ArgumentError, "number of seconds"),
+    ({"setting": {"model": "alrn"}, "space": None}, dr.UnknownNameError, "Did you mean 'alrnn'"),
+    ({"setting": TINY | {"gradient_clip": float("inf")}}, dr.ArgumentError, "gradient_clip is inf"),
+    ({"setting": {"model": "esn"}, "space": {"leak": (0.1, 1.0)}, "pruner": "median"}, dr.ArgumentError, "nothing to prune"),
 ])
 def test_what_cannot_work_is_told_before_anything_is_written(tmp_path, changes, error, said):
     with pytest.raises(error, match=said) as caught:
         study_of(tmp_path / "run", **changes)
     assert "canary" not in str(caught.value)
-    assert not (tmp_path / "run/study.db").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_of_another_study_is_refused_and_what_differs_is_named(study, tmp_path):
@@ -257,6 +361,14 @@ def test_a_folder_of_another_study_is_refused_and_what_differs_is_named(study, t
         study_of(tmp_path)
     with pytest.raises(dr.FileFormatError, match=r"no study\.json"):
         dr.study.Study(tmp_path)
+
+
+def test_a_task_of_another_version_is_refused(study, tmp_path):
+    record = json.loads((study.path / "study.json").read_text())
+    for change in ({"more": 1}, {"data": None}, {"space": {"alpha": "{"}}, {"space": 5}):
+        (tmp_path / "study.json").write_bytes(seal({key: value for key, value in record.items() if key != "seal"} | {"task": record["task"] | change}))
+        with pytest.raises(dr.FileFormatError, match=r"study\.json|data\.zarr"):
+            load_task(tmp_path)
 
 
 def test_a_task_that_was_changed_is_refused(tmp_path):

@@ -15,7 +15,7 @@ import sqlalchemy.exc
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 
-from dynrnn.errors import StorageError
+from dynrnn.errors import StorageError, StudyError
 
 _log = logging.getLogger("dynrnn.study")
 _jitter = random.Random()  # of its own: a wait must not move the numbers that somebody else draws
@@ -126,7 +126,13 @@ class GuardedStorage(BaseStorage):
 
 def _forwarding(name: str) -> Callable[..., Any]:
     def call(self: GuardedStorage, *args: Any, **kwargs: Any) -> Any:
-        return self._guard(lambda: getattr(self._inner, name)(*args, **kwargs))
+        try:
+            return self._guard(lambda: getattr(self._inner, name)(*args, **kwargs))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, KeyError) or not name.startswith("get_"):          # a study or trial that there is not; a value that is refused
+                raise
+            said = f"{type(error).__name__}: {self._guard.clean(str(error))}"
+            raise StudyError(f"{self._guard.place} holds what cannot be read ({said}): another version wrote it, or it was changed or damaged.") from None
 
     call.__name__, call.__doc__ = name, getattr(BaseStorage, name).__doc__
     return call

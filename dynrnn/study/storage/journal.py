@@ -113,7 +113,7 @@ def open_journal(path: Path, guard: Guard) -> tuple[BaseStorage, FileLeases, Cal
     guard(lambda: os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)))
     try:
         inner = guard(lambda: JournalStorage(JournalFile(path)))
-    except (KeyError, TypeError, ValueError, AssertionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
         said = f"{type(error).__name__} {error}"
         raise StudyError(f"{path} has a record that cannot be read ({said}): another version of Optuna wrote it, or it is damaged.") from None
     return guarded(inner, guard), FileLeases(folder, guard), lambda: None

@@ -38,7 +38,7 @@ class FileLock:
                 return self
             except FileExistsError:
                 holder = _holder(self._path)
-            if holder is None:
+            if holder is None:                                                      # let go in between
                 continue
             now = time.monotonic()
             if holder != seen:
@@ -75,7 +75,10 @@ class FileLock:
 
 
 def _holder(path: Path) -> str | None:
+    """Who has it; None where nobody has. What is no link (another program's lock, a copy of one) is held by somebody unknown."""
     try:
         return os.readlink(path)
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError:
+        return "unknown"

@@ -77,6 +77,22 @@ def open_storage(source: str | os.PathLike[str] | None = None, *, patience: floa
     if isinstance(patience, bool) or not math.isfinite(patience) or patience < 0:
         raise ArgumentError(f"patience must be a number of seconds from 0 up, got {patience!r}.")
     text = os.fspath(source) if source is not None else f"env:{VARIABLE}"
+    place = place_of(text)
+    if isinstance(place, sa.URL):
+        guard = Guard(postgres.describe(place), patience, postgres.secrets_of(place))
+        return StudyStorage(text, guard, *postgres.open_postgres(place, guard))
+    if place.suffix in sqlite.SUFFIXES:
+        guard = Guard(sqlite.describe(place), patience)
+        return StudyStorage(text, guard, *sqlite.open_sqlite(place, guard))
+    guard = Guard(journal.describe(place), patience)
+    return StudyStorage(text, guard, *journal.open_journal(place, guard))
+
+
+def place_of(text: str) -> sa.URL | Path:
+    """The database's URL, or the path of the SQLite file or the journal, that the text of a storage names; nothing is opened but what ``file:`` names.
+
+    ArgumentError where it names none; StorageError where what ``file:`` names cannot be used.
+    """
     if not isinstance(text, str) or not text.strip():
         raise ArgumentError(f"the storage is empty text. Name {_KINDS}.")
     kept = _kept(text)
@@ -88,18 +104,13 @@ def open_storage(source: str | os.PathLike[str] | None = None, *, patience: floa
                 "the storage's URL has a password, which others see in the list of processes and in the shell's history. Put the URL into the environment "
                 f"variable {VARIABLE}, or into a file that only you can read (chmod 600), and name that: env:{VARIABLE} or file:PATH."
             )
-        guard = Guard(postgres.describe(url), patience, postgres.secrets_of(url))
-        return StudyStorage(text, guard, *postgres.open_postgres(url, guard))
+        return url
     path = sqlite.url_path(value) or Path(value)
-    if path.suffix in sqlite.SUFFIXES:
-        guard = Guard(sqlite.describe(path), patience)
-        return StudyStorage(text, guard, *sqlite.open_sqlite(path, guard))
-    if path.suffix in journal.SUFFIXES:
-        guard = Guard(journal.describe(path), patience)
-        return StudyStorage(text, guard, *journal.open_journal(path, guard))
-    # A URL with a slip of the pen may hold a password, so it is not repeated.
-    shown = f" {value!r}" if kept is None and not set("@:") & set(value) else ""
-    raise ArgumentError(f"{where}{shown} is no storage that is known. Name {_KINDS}.")
+    if path.suffix not in (*sqlite.SUFFIXES, *journal.SUFFIXES):
+        # A URL with a slip of the pen may hold a password, so it is not repeated.
+        shown = f" {value!r}" if kept is None and not set("@:") & set(value) else ""
+        raise ArgumentError(f"{where}{shown} is no storage that is known. Name {_KINDS}.")
+    return path
 
 
 def _kept(text: str) -> str | None:

@@ -20,7 +20,12 @@ OF_RESERVOIRS = (
     "reservoir_dim", "n_layers", "memory_dim", "n_delays", "stride", "spectral_radius", "leak", "beta", "input_scaling", "bias_scaling", "ridge", "washout",
     "solver", "forgetting",
 )
-OF_ASSEMBLIES = ("areas", "blocks", "topology", "integrator", "step")
+OF_FAMILIES = {
+    **dict.fromkeys(("areas", "blocks", "topology", "integrator", "step"), ("assembly",)), "hidden_dim": ("shallow-plrnn",), "n_bases": ("dendritic-plrnn",),
+    "n_relu": ("alrnn",), "clipped": ("shallow-plrnn", "dendritic-plrnn"), "mean_centred": ("plrnn", "dendritic-plrnn"), "activation": WAVES,
+    **dict.fromkeys(("positions", "ring_channels", "kernel_size", "velocity"), ("wave-rnn",)),
+}
+OF_FORCINGS = {"alpha": "gtf", "alpha_end": "gtf", "interval": "sparse", "norm": "adaptive"}
 OF_DESCENT = (
     "latent_dim", "hidden_dim", "n_relu", "n_bases", "clipped", "mean_centred", "positions", "ring_channels", "kernel_size", "velocity", "activation",
     "observation", "init", "average", "forcing", "alpha", "alpha_end", "interval", "norm",
@@ -163,7 +168,7 @@ class Fit:
 
     def run(self) -> None:
         import dynrnn as dr
-        from dynrnn.analysis.reconstruction import get_preset
+        from dynrnn.analysis.reconstruction import check_test, get_preset
 
         preset, forcing, solved = get_preset(self.preset), self.forcing_scheme(), self.model in RESERVOIRS      # mistakes are told before any work
         self.check_options(solved)
@@ -175,6 +180,7 @@ class Fit:
         model = self.build(training)
         if self.average:
             dr.average(model)                                                   # a model that has no average is told before the fit, not after
+        check_test(test, preset)                                                # and so are data on which nothing can be judged
         if solved:
             ridge = self.ridge[0] if len(self.ridge) == 1 else self.ridge
             run = dr.fit(
@@ -194,17 +200,25 @@ class Fit:
         print(f"report: {dr.report(self.out)}")
 
     def check_options(self, solved: bool) -> None:
-        """ArgumentError for an option of the other kind of model that was given a value."""
-        from dynrnn.errors import ArgumentError
+        """ArgumentError for a number that none can be, and for an option of another kind of model, forcing or source that was given a value."""
+        from dynrnn.errors import ArgumentError, check_int
 
+        for f in fields(self):
+            if isinstance(value := getattr(self, f.name), int) and not isinstance(value, bool):
+                check_int(option(f.name), value, low=0 if f.name in ("random_state", "washout") else 1)
         wrong = [f.name for f in fields(self) if f.name in (OF_DESCENT if solved else OF_RESERVOIRS) and getattr(self, f.name) != f.default]
         if wrong:
-            names = ", ".join("--" + name.replace("_", "-") for name in wrong)
+            names = ", ".join(map(option, wrong))
             kind = "is solved, not descended" if solved else "is no reservoir"
             raise ArgumentError(f"{names}: no option of {self.model}, which {kind}. Leave it out.")
-        others = ("latent_dim",) if self.model == "assembly" else OF_ASSEMBLIES
-        if wrong := [f.name for f in fields(self) if f.name in others and getattr(self, f.name) != f.default]:
-            raise ArgumentError(f"{', '.join('--' + name.replace('_', '-') for name in wrong)}: no option of {self.model}. Leave it out.")
+        given = [f.name for f in fields(self) if getattr(self, f.name) != f.default]
+        others = [name for name, families in OF_FAMILIES.items() if self.model not in families] + (["latent_dim"] if self.model == "assembly" else [])
+        if wrong := [option(name) for name in given if name in others]:
+            raise ArgumentError(f"{', '.join(wrong)}: no option of {self.model}. Leave it out.")
+        if wrong := [option(name) for name in given if self.forcing != OF_FORCINGS.get(name, self.forcing)]:
+            raise ArgumentError(f"{', '.join(wrong)}: no option of --forcing {self.forcing}. Leave it out.")
+        if is_file(self.source) and (wrong := [option(name) for name in given if name in ("steps", "noise")]):
+            raise ArgumentError(f"{', '.join(wrong)}: of known systems, and {self.source} is a recording. Leave it out.")
 
     def descend(self, model: Any, training: Any, validation: Any, forcing: Any) -> Any:
         import dynrnn as dr
@@ -285,6 +299,17 @@ class Fit:
         return dr.GeneralizedTeacherForcing(alpha=self.alpha if self.alpha_end is None else (self.alpha, self.alpha_end))
 
 
+def option(name: str) -> str:
+    """An argument's name as it is typed."""
+    return "--" + name.replace("_", "-")
+
+
+def is_file(source: str) -> bool:
+    """Whether a recording's file is named, and not a dataset."""
+    path = Path(source)
+    return bool(path.suffix) and (path.exists() or len(path.parts) > 1 or ":" not in source)
+
+
 def judge(model: Any, test: Any, reference: Any, training: Any, preset: Any) -> tuple[Any, Any]:
     """The orbit of a model or run along the test recording, and its scores with floors and nulls, which are printed."""
     import dynrnn as dr
@@ -304,10 +329,9 @@ def load_source(
     """Training and test recording of a dataset's name or a file, and a second true one where the system is known."""
     import dynrnn as dr
 
-    path = Path(source)
-    if path.suffix and (path.exists() or len(path.parts) > 1 or ":" not in source):
+    if is_file(source):
         options = {"key": key, "dt": dt, "bin_size": bin_size, "elapsed": elapsed}
-        recording = dr.read_recording(path, **{k: v for k, v in options.items() if v is not None})
+        recording = dr.read_recording(source, **{k: v for k, v in options.items() if v is not None})
     elif source.startswith("nitime"):
         recording = dr.load_dataset(source, **{} if bin_size is None else {"bin_size": bin_size})
     else:

@@ -96,6 +96,8 @@ class Run:
         )
         print(summary(study))
         print(f"report: {study.report()}")
+        if not (study.trials.state == "complete").any():
+            raise SystemExit(1)
 
 
 @dataclass

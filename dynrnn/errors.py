@@ -58,6 +58,13 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     return UnknownNameError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(names)}.")
 
 
+def check_bool(name: str, value: object) -> bool:
+    """``value`` if it is True or False; ArgumentError otherwise, since "no" would count as yes."""
+    if not isinstance(value, bool):
+        raise ArgumentError(f"{name} is True or False, got {value!r}.")
+    return value
+
+
 def check_int(name: str, value: object, *, low: int, high: int | None = None) -> int:
     """``value`` as an int within [low, high]; ArgumentError otherwise."""
     import operator

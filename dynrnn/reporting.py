@@ -20,6 +20,7 @@ from dynrnn.errors import DynrnnError, FileFormatError
 from dynrnn.pages import description, document, number, picture, png_of, spread
 from dynrnn.results import RunFolder, check_schema, read_results
 from dynrnn.results._files import replace_file
+from dynrnn.results.schema import ANALYSES
 
 SCORES = {
     "d_stsp": ("D_stsp", "divergence of the invariant measures, nats; lower is better"),
@@ -34,7 +35,6 @@ _KINDS = {
     "missed the attractor": "missed the attractor: D_stsp is above 2",
     "stopped in training": "stopped early in training",
 }
-_ANALYSES = ("lyapunov_spectrum", "fixed_points", "cycles", "symbolic_code", "code_entropies", "bifurcations")
 GOOD_LIMIT = 2.0
 """A fit whose D_stsp (nats) is above this has missed the attractor."""
 
@@ -49,7 +49,7 @@ def report(run_folder: str | os.PathLike[str]) -> Path:
     Raises FileFormatError for a folder without a run or with damaged results, RunFolderError if the page cannot be written.
     Cost: O(samples log samples) of the first trial, for the spectra.
     """
-    if (Path(run_folder) / "study.json").exists():
+    if (RunFolder(run_folder).path / "study.json").exists():
         raise FileFormatError(f"{run_folder} holds a study, not a run: dynrnn study report {run_folder}, or name one of its trials' folders.")
     folder = RunFolder.open(run_folder)
     if not folder.results.exists():
@@ -226,7 +226,7 @@ def _taken_apart(tree: xr.DataTree) -> list[str]:
     from dynrnn import plot
     from dynrnn.analysis import summary
 
-    groups = {name: tree[name].to_dataset().load() for name in _ANALYSES if name in tree.children}
+    groups = {name: tree[name].to_dataset().load() for name in ANALYSES if name in tree.children}
     if not groups:
         return []
     parts = ["<h2>The models taken apart</h2>", f"<pre>{escape(summary(groups))}</pre>"]

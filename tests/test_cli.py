@@ -61,11 +61,19 @@ def test_fits_that_were_stopped_are_told_once(tmp_path, capsys):
         (["fit", "{tmp}/x.csv", "--dt", "0.1", "--model", "wave-rnn", "--kernel-size", "4", "--out", "{tmp}/run"], ["odd", "got 4"]),
         (["fit", "{tmp}/x.csv", "--dt", "0.1", "--model", "wave-rnn", "--latent-dim", "9", "--out", "{tmp}/run"], ["--ring-channels"]),
         (["report", "{tmp}"], ["no run"]),
+        (["fit", "lorenz63", "--updates", "-5", "--out", "{tmp}/run"], ["--updates", "at least 1"]),
+        (["fit", "lorenz63", "--model", "plrnn", "--n-relu", "3", "--out", "{tmp}/run"], ["--n-relu", "plrnn"]),
+        (["fit", "lorenz63", "--forcing", "sparse", "--alpha", "0.4", "--out", "{tmp}/run"], ["--alpha", "--forcing sparse"]),
+        (["fit", "{tmp}/x.csv", "--steps", "500", "--out", "{tmp}/run"], ["--steps", "x.csv"]),
+        (["fit", "{tmp}/still.csv", "--dt", "0.1", "--out", "{tmp}/run"], ["'b'", "constant"]),
+        (["fit", "{tmp}/index.csv", "--dt", "0.1", "--out", "{tmp}/run"], ["column ''", "index=False"]),
     ],
 )
 def test_a_mistake_is_one_message_without_a_traceback(arguments, words, tmp_path, capsys):
     (tmp_path / "x.xyz").write_text("1")
     (tmp_path / "x.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(50)))
+    (tmp_path / "still.csv").write_text("a,b\n" + "".join(f"{i % 7},{min(i, 300)}\n" for i in range(500)))
+    (tmp_path / "index.csv").write_text(",a\n" + "".join(f"{i},{i % 7}\n" for i in range(500)))
     with pytest.raises(SystemExit) as end:
         main([a.replace("{tmp}", str(tmp_path)) for a in arguments])
     assert end.value.code == 2
@@ -80,13 +88,13 @@ def test_a_mistake_is_one_message_without_a_traceback(arguments, words, tmp_path
 @pytest.mark.parametrize("asked", [["--keep", "best"], ["--validate"], ["--validate-mean"], ["--validate-every", "7"], []])
 def test_free_runs_are_followed_beside_all_that_is_trained_on(asked, tmp_path, monkeypatch):
     """Four fifths of the file, of which nothing is held out for them."""
-    (tmp_path / "x.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(50)))
+    (tmp_path / "x.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(500)))
 
     class Asked(Exception):
         pass
 
     def fit(model, training, validation=None, **options):
-        assert training.sizes["time"] == 40
+        assert training.sizes["time"] == 400
         assert validation is (training if asked else None)
         assert options["validate_every"] == (7 if "7" in asked else None)
         raise Asked

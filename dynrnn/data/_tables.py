@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from dynrnn.errors import ArgumentError, FileFormatError, RecordingError
+
+_NO_CHANNEL = re.compile(r"|trial|index|unnamed: 0|time ?stamp|(time|t)[ _]?([(\[].*|s|ms|us|sec|seconds?)")
 
 
 def read_table(path: Path, *, key: str | None, bin_size: Any, max_bytes: int) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -48,14 +51,25 @@ def read_table(path: Path, *, key: str | None, bin_size: Any, max_bytes: int) ->
             numeric = pd.Series(pd.to_numeric(column, errors="coerce"))
             at = int(np.argmax((numeric.isna() & column.notna()).to_numpy()))
             raise RecordingError(f"{path}: column {name!r} holds {column.iloc[at]!r} in row {at + 1}, which is no number. Correct it.")
-    clocks = [name for name in header if name.lower() in ("time", "t")]
+    clocks = [name for name in header if is_clock(name)]
     if len(clocks) > 1:
         raise RecordingError(f"{path} has more than one time column: {', '.join(clocks)}. Rename all but one.")
+    for name in header:
+        if _NO_CHANNEL.fullmatch(name.lower()):
+            raise RecordingError(
+                f"{path}: the column {name!r} looks like a time, an index or a trial's number, not like a channel. Call the time 'time'; leave an index out "
+                "(pandas: to_csv(index=False)); give trials to as_recording as a list of arrays; and give a channel another name."
+            )
     if clocks:
         frame = frame.set_index(clocks[0])
         if frame.index.dtype.kind in "iu":
             frame.index = frame.index.astype(float)
     return frame, {}
+
+
+def is_clock(name: str) -> bool:
+    """Whether a column of that name is the time, and no channel."""
+    return name.strip().lower() in ("time", "t")
 
 
 def _is_number(text: str) -> bool:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
 from dynrnn.errors import ArgumentError, RecordingError, check_int
 
+from .recording import uneven_or_even
 
-def split(recording: xr.Dataset, train: float = 0.8, gap: int = 0) -> tuple[xr.Dataset, xr.Dataset]:
-    """(training, test): one trial is cut in time, several are parted as wholes, the first ones for training.
+
+def split(recording: Any, train: float = 0.8, gap: int = 0) -> tuple[xr.Dataset, xr.Dataset]:
+    """(training, test) of a recording, or of what ``as_recording`` takes: one trial is cut in time, several are parted as wholes, the first ones for training.
 
     ``train`` is the fraction of the steps (or trials), in (0, 1). ``gap`` steps between the two blocks of one trial are in neither, so
     that test samples are not the next moments of training samples: a few autocorrelation times. Both parts keep their times.
@@ -20,8 +24,9 @@ def split(recording: xr.Dataset, train: float = 0.8, gap: int = 0) -> tuple[xr.D
     >>> first["time"].values.tolist(), last["time"].values.tolist()
     ([0, 1, 2, 3, 4], [7, 8, 9])
     """
-    if not 0 < train < 1:
+    if isinstance(train, str) or not 0 < train < 1:
         raise ArgumentError(f"train must be a fraction between 0 and 1, got {train!r}.")
+    recording = uneven_or_even(recording)
     gap = check_int("gap", gap, low=0)
     n_trials = recording.sizes["trial"]
     if n_trials > 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,8 @@ def observed_axis(model: Model) -> tuple[str, list]:
 
 
 def check_fits(model: Model, recording: xr.Dataset) -> None:
-    """RecordingError if the recording's channels or inputs are not as many as the model's, or its steps take times that the model cannot use."""
+    """RecordingError if the recording's channels or inputs are not as many as the model's, its steps are not those that the model was trained on, or take
+    times that the model cannot use."""
     dim = recording.observed.dims[-1]
     n = recording.sizes[dim]
     if n != model.observed_dim:
@@ -47,11 +48,20 @@ def check_fits(model: Model, recording: xr.Dataset) -> None:
             f"the recording has {k} inputs, the model takes {model.input_dim}. "
             + ("Build the model with input_dim equal to the number of inputs." if k else "Give the inputs with as_recording(x, inputs=u).")
         )
+    if not model.takes_elapsed:
+        check_same_step(model.recording_info, recording.attrs, "what the model was trained on")
     if "elapsed" in recording and not model.takes_elapsed:
         raise RecordingError(
             f"the recording's samples are uneven in time (it has the variable 'elapsed'), and a {model.family} model takes even steps: resample the recording "
             "to an even time axis, or take dr.LTC, which gives each step its own time."
         )
+
+
+def check_same_step(known: Mapping[str, Any], other: Mapping[str, Any], whose: str, name: str = "the recording") -> None:
+    """RecordingError where both say how long a step takes, in one unit of time, and differ: a map steps as its data did."""
+    a, b = float(known.get("dt", 1.0)), float(other.get("dt", 1.0))
+    if known.get("units") and known.get("units") == other.get("units") and abs(a - b) > 1e-3 * min(a, b):
+        raise RecordingError(f"{name} has steps of {b:g} {known['units']}, {whose} of {a:g}. Resample it to those, or correct its dt if that is wrong.")
 
 
 FreeRun = Callable[..., Tensor]

@@ -12,7 +12,8 @@ from dynrnn.errors import ArgumentError, FileFormatError
 from dynrnn.models.base import Model, blank
 from dynrnn.models.registry import MODELS
 from dynrnn.models.unwrap import model_of
-from dynrnn.results.bundle import read_bundle, write_bundle
+from dynrnn.results.bundle import MANIFEST, read_bundle, write_bundle
+from dynrnn.results.run_folder import RunFolder
 
 KIND = "dynrnn-model"
 
@@ -28,7 +29,8 @@ def save(model: Any, path: str | os.PathLike[str]) -> Path:
 
 
 def load(path: str | os.PathLike[str]) -> Model:
-    """The model that ``save`` wrote, equal to the last bit. FileFormatError if anything is damaged, foreign or missing; nothing of the file is run.
+    """The model that ``save`` wrote, equal to the last bit; of a run's folder the model that its fit kept (``checkpoints/last``, or ``best`` or ``mean``).
+    FileFormatError if anything is damaged, foreign or missing; nothing of the file is run.
 
     Parameters of some fits may be NaN while others are finite: a fit that has diverged does not take the ensemble with it, and has a status in every analysis.
 
@@ -39,7 +41,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     >>> torch.equal(model.W, again.W)
     True
     """
-    tensors, config = read_bundle(path)
+    tensors, config = read_bundle(_kept(Path(path)))
     family = config.get("family")
     if config.get("kind") != KIND or family not in MODELS:
         raise FileFormatError(f"{path} holds no model of this version of dynrnn (kind {config.get('kind')!r}, family {family!r}).")
@@ -60,3 +62,14 @@ def load(path: str | os.PathLike[str]) -> Model:
     model.load_state_dict(tensors)
     model.recording_info = dict(config.get("recording") or {})
     return model
+
+
+def _kept(path: Path) -> Path:
+    """Where the model of a run's folder lies; any other path as it is."""
+    if (path / MANIFEST).exists() or not (path / "config.json").is_file() or not (path / "checkpoints").is_dir():
+        return path
+    folder = RunFolder.open(path)
+    kept = folder.checkpoints / str(folder.config.get("keep", "last"))
+    if not kept.is_dir():
+        raise FileFormatError(f"{path} is the folder of a run that has no model yet ({kept} is not there): the fit has not ended. Let it end, or resume it.")
+    return kept

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dynrnn.data import is_clock
 from dynrnn.errors import ArgumentError, FileFormatError, RecordingError, check_int
 
 LONGEST = 2**20             # characters of a line; more is no row of numbers
@@ -20,7 +21,8 @@ MISSING = ("", "nan", "na", "null", "none")
 def rows_of_file(
     path: str | os.PathLike[str], *, delimiter: str = ",", follow: bool = False, poll: float = 0.1, patience: float = np.inf
 ) -> Iterator[np.ndarray]:
-    """Rows of numbers (N,) from a text file, line by line, with one line in memory; a first line of names is passed over, empty fields are missing (NaN).
+    """Rows of numbers (N,) from a text file, line by line, with one line in memory; empty fields are missing (NaN). A first line may hold names, and a column
+    that it names ``time`` or ``t`` is no channel, as in ``read_recording``; samples are taken to be even in time.
 
     follow : wait at the end for what is still to be written, looking every ``poll`` seconds, until nothing came for ``patience`` seconds. A line counts
         when it has ended.
@@ -37,6 +39,7 @@ def rows_of_file(
         raise FileFormatError(f"{place} is no file. Give the text file that the samples are written to, one a line.")
     with place.open("r", encoding="utf-8", errors="replace") as lines:
         number, part, last = 0, "", time.monotonic()
+        row_of = _Rows(delimiter)
         while True:
             got = lines.readline(LONGEST)
             if got:
@@ -45,7 +48,7 @@ def rows_of_file(
                     raise FileFormatError(f"{place}, line {number + 1} is longer than {LONGEST:,} characters: not a row of numbers.")
             if part.endswith("\n") or (part and not got and not follow):
                 number += 1
-                row = _row(part, delimiter, f"{place}, line {number}", first=number == 1)
+                row = row_of(part, f"{place}, line {number}", first=number == 1)
                 part = ""
                 if row is not None:
                     yield row
@@ -75,7 +78,7 @@ def rows_of_socket(port: int, host: str = "127.0.0.1", *, delimiter: str = ",", 
     except OSError as error:
         raise RecordingError(f"nobody answers on port {port} of {host}: {error}. Start what sends the samples first.") from error
     with connection, connection.makefile("r", encoding="utf-8", errors="replace") as lines:
-        number = 0
+        number, row_of = 0, _Rows(delimiter)
         while True:
             try:
                 line = lines.readline(LONGEST)
@@ -86,23 +89,34 @@ def rows_of_socket(port: int, host: str = "127.0.0.1", *, delimiter: str = ",", 
             number += 1
             if len(line) >= LONGEST:
                 raise FileFormatError(f"port {port}, line {number} is longer than {LONGEST:,} characters: not a row of numbers.")
-            row = _row(line, delimiter, f"port {port}, line {number}", first=number == 1)
+            row = row_of(line, f"port {port}, line {number}", first=number == 1)
             if row is not None:
                 yield row
 
 
-def _row(line: str, delimiter: str, where: str, first: bool) -> np.ndarray | None:
-    """The line's numbers; None for an empty one, and for names in the first."""
-    if not line.strip():
-        return None
-    fields = [field.strip() for field in line.split(delimiter)]
-    try:
-        return np.array([np.nan if field.lower() in MISSING else float(field) for field in fields])
-    except ValueError:
-        if first:
+class _Rows:
+    """Lines as rows of numbers."""
+
+    def __init__(self, delimiter: str) -> None:
+        self.delimiter = delimiter
+        self.clock: int | None = None                                               # the column of the time, if the first line names one
+
+    def __call__(self, line: str, where: str, first: bool) -> np.ndarray | None:
+        """The line's numbers; None for an empty one, and for names in the first."""
+        if not line.strip():
             return None
-        bad = next(field for field in fields if field.lower() not in MISSING and not _is_number(field))
-        raise FileFormatError(f"{where}: {bad[:40]!r} is no number. Fields are separated by {delimiter!r}; give delimiter= if it is another.") from None
+        fields = [field.strip() for field in line.split(self.delimiter)]
+        try:
+            row = np.array([np.nan if field.lower() in MISSING else float(field) for field in fields])
+        except ValueError:
+            if first:
+                self.clock = next((k for k, name in enumerate(fields) if is_clock(name)), None)
+                return None
+            bad = next(field for field in fields if field.lower() not in MISSING and not _is_number(field))
+            raise FileFormatError(
+                f"{where}: {bad[:40]!r} is no number. Fields are separated by {self.delimiter!r}; give delimiter= if it is another."
+            ) from None
+        return row if self.clock is None else np.delete(row, self.clock)
 
 
 def _is_number(field: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dynrnn.errors import FileFormatError, RunFolderError
+from dynrnn.errors import ArgumentError, FileFormatError, RunFolderError
 from dynrnn.results._files import dump_json, json_value, read_json, replace_file, writing
 from dynrnn.results.bundle import library_versions
 
@@ -29,6 +29,8 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, str | os.PathLike):
+            raise ArgumentError(f"a run's folder is a path, the one that was passed as out= to the fit (run.path), got a {type(path).__name__}.")
         self.path = Path(path)
 
     @classmethod

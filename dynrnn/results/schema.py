@@ -20,6 +20,8 @@ from dynrnn.results._files import json_value
 SCHEMA_VERSION = 1
 OBSERVED_DATA, TRAINING, GENERATED, METRICS = "observed_data", "training", "generated", "metrics"
 TEST_DATA = "test_data"  # optional: the recording that the model was judged on, like OBSERVED_DATA
+ANALYSES = ("lyapunov_spectrum", "fixed_points", "cycles", "symbolic_code", "code_entropies", "bifurcations")
+REPORTED = (OBSERVED_DATA, TRAINING, GENERATED, METRICS, TEST_DATA, "metrics_average", *ANALYSES)
 SCORES = ("d_stsp", "d_hellinger", "prediction_error", "valid_prediction_time")
 """Scores of a reconstruction. Beside ``<score>`` (fit) stand ``<score>_floor`` (pair), ``<score>_surrogate`` (draw),
 ``<score>_linear`` (draw), ``<score>_persistence`` and ``<score>_published`` (scalars; the latter with attrs ``where``)."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -29,7 +31,8 @@ def enter_study(
         raise ArgumentError("directions is empty: name 'minimize' or 'maximize' for each objective.")
     store, where = storage.optuna, f"the study {name!r} in {storage.describe()}"
     try:
-        study_id = store.create_new_study(ways, name)
+        with unsaid():
+            study_id = store.create_new_study(ways, name)
     except optuna.exceptions.DuplicatedStudyError:
         study_id = store.get_study_id_from_name(name)
     found = store.get_study_directions(study_id)
@@ -45,6 +48,18 @@ def enter_study(
         present = store.get_study_user_attrs(study_id)
     _compare(where, wanted, present)
     return study_id
+
+
+@contextlib.contextmanager
+def unsaid() -> Iterator[None]:
+    """Without Optuna's line for a study that is made, which would hide the user's own."""
+    logger = logging.getLogger("optuna.storages")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _identity(space: Mapping[str, BaseDistribution], random_state: int, attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dynrnn.errors import ArgumentError, check_int
 from dynrnn.study.claims import Claim
-from dynrnn.study.identity import enter_study
+from dynrnn.study.identity import enter_study, unsaid
 from dynrnn.study.sampling import Make, NumberedSampler, ask
 from dynrnn.study.storage import Lease, StudyStorage
 from dynrnn.study.storage.leases import Watch
@@ -214,7 +213,7 @@ class TrialQueue:
             yield self.study(), trial
             return
         memory = optuna.storages.InMemoryStorage()
-        with _unsaid(memory):
+        with unsaid():
             study_id = memory.create_new_study([STUDY_DIRECTIONS[way] for way in self.directions], self.study_name)
         for before in trials[: trial.number - trial.number % self.batch]:
             memory.create_new_trial(study_id, before)
@@ -224,15 +223,3 @@ class TrialQueue:
         yield optuna.Study(self.study_name, memory, sampler=self.sampler), asked
         for key, value in memory.get_trial(memory_id).system_attrs.items():         # what samplers note for later generations
             self.storage.optuna.set_trial_system_attr(trial._trial_id, key, value)
-
-
-@contextlib.contextmanager
-def _unsaid(storage: optuna.storages.BaseStorage) -> Iterator[None]:
-    """Without Optuna's line for a study that is made: once for each batch it would hide the user's own."""
-    logger = logging.getLogger(type(storage).__module__)
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

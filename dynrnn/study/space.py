@@ -11,7 +11,7 @@ from typing import Any, cast
 import xarray as xr
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from dynrnn.errors import ArgumentError, DynrnnError
+from dynrnn.errors import ArgumentError, DynrnnError, check_int
 from dynrnn.models.reservoirs import Reservoir
 from dynrnn.study.setting import build, check_names, starting_point
 from dynrnn.training.fit import fit
@@ -104,13 +104,13 @@ def distribution(name: str, value: Any) -> BaseDistribution:
         return CategoricalDistribution(value)
     if not (isinstance(value, tuple) and len(value) == 2 and all(isinstance(end, Real) and not isinstance(end, bool) for end in value)):
         raise ArgumentError(f"{name}: {value!r} is no range. Give (low, high), a list of choices, or text: {_FORMS}.")
-    if not all(math.isfinite(end) for end in value):
+    if not all(math.isfinite(float(end)) for end in value):
         raise ArgumentError(f"{name}: a range ends at finite numbers, got {value!r}.")
     whole = all(isinstance(end, Integral) for end in value) and (step is None or isinstance(step, Integral))
-    low, high = (int(end) if whole else float(end) for end in value)
+    low, high = (int(end) if whole else float(end) for end in cast("tuple[float, float]", value))
     if not low <= high:
         raise ArgumentError(f"{name}: the range from {low:g} to {high:g} is empty. Give the lower end first.")
-    if step is not None and not (isinstance(step, Real) and not isinstance(step, bool) and 0 < step <= high - low):
+    if step is not None and not (isinstance(step, int | float) and not isinstance(step, bool) and 0 < step <= high - low):
         raise ArgumentError(f"{name}: a step is a number above 0 and no longer than the range from {low:g} to {high:g}, got {step!r}.")
     if log and low <= 0:
         raise ArgumentError(f"{name}: a range in the logarithm begins above 0, got {low:g}.")
@@ -143,6 +143,8 @@ def _try_corners(space: Mapping[str, BaseDistribution], fixed: Mapping[str, Any]
         try:
             model, training = build({**fixed, **corner}, recording, 1, 0)
             if not isinstance(model, Reservoir):
+                for name in ("n_updates", "batch_size"):                            # which this one update does without
+                    check_int(name, training.get(name, 1), low=1)
                 fit(model, recording, progress=False, random_state=0, **training | {"n_updates": 1, "batch_size": 1, "keep": "last", "validate_mean": False})
         except DynrnnError as error:
             raise ArgumentError(f"the space holds a setting that cannot be made, {corner}: {error}") from None

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 
 from dynrnn.data import check_for_training, uneven_or_even
-from dynrnn.errors import ArgumentError, check_int, unknown_name
+from dynrnn.errors import ArgumentError, check_bool, check_int, unknown_name
 from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.base import Model
-from dynrnn.models.generation import check_fits
+from dynrnn.models.generation import check_fits, check_same_step
 from dynrnn.models.reservoirs import Reservoir
 from dynrnn.results._files import json_value
 from dynrnn.results.schema import data_fingerprint
@@ -165,6 +165,12 @@ def fit(
     if not isinstance(forcing, Forcing):
         raise ArgumentError(f"forcing must be e.g. dr.GeneralizedTeacherForcing(alpha=0.15), got {forcing!r}.")
     regularisation = Regularisation() if regularisation is None else regularisation
+    if not isinstance(regularisation, Regularisation):
+        raise ArgumentError(f"regularisation must be e.g. dr.Regularisation(latent=1e-3), got {regularisation!r}.")
+    if callback is not None and not callable(callback):
+        raise ArgumentError(f"callback must be a function of a Progress, got {callback!r}.")
+    check_bool("standardise", standardise)
+    check_bool("validate_mean", validate_mean)
     check_int("n_updates", n_updates, low=1)
     if isinstance(mean_over, bool) or not isinstance(mean_over, (int, float)) or not 0.0 < mean_over <= 1.0:
         raise ArgumentError(f"mean_over must be a share of the updates within (0, 1], got {mean_over!r}.")
@@ -185,6 +191,8 @@ def fit(
     check_gradient(gradient, model, chosen)
     if validate_every is not None:
         check_int("validate_every", validate_every, low=1)
+        if validation is None and callback is None:
+            raise ArgumentError("validate_every needs a validation recording to run beside (a part split off with dr.split, or the training recording itself).")
     if validate_by not in tuple(VALIDATED_BY):
         raise unknown_name("validate_by", validate_by, tuple(VALIDATED_BY))
     if validate_mean and validation is None:
@@ -222,10 +230,11 @@ def fit(
     if validation is not None:
         validation = uneven_or_even(validation)
         check_fits(model, validation)
+        check_same_step(recording.attrs, validation.attrs, "the training recording", "the validation recording")
         check_validation(validation, validate_by)
     options = Options(
         forcing=forcing, n_updates=n_updates, sequence_length=sequence_length, batch_size=batch_size, learning_rate=(start, end),
-        noise=per_fit("noise", noise, F, low=0.0), regularisation=regularisation, gradient_clip=per_fit("gradient_clip", gradient_clip, F, low=0.0),
+        noise=per_fit("noise", noise, F, low=0.0), regularisation=regularisation, gradient_clip=per_fit("gradient_clip", gradient_clip, F, low=1e-30),
         max_refused=max_refused, validate_every=max(1, n_updates // 20) if validate_every is None else validate_every, validate_by=validate_by,
         validate_mean=validate_mean, progress=progress, random_state=random_state, backend=chosen, precision=precision, gradient=gradient,
         n_threads=n_threads, mean_over=mean_over if keep == "mean" else 0.0,

@@ -21,9 +21,12 @@ PerFit = float | int | Sequence[float] | np.ndarray
 def per_fit(name: str, value: PerFit, n_fits: int, *, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
     """``value`` as one number per fit within [low, high]: [F] float64."""
     try:
-        out = np.asarray(value, dtype=np.float64)
+        raw = np.asarray(value)
     except (TypeError, ValueError):
-        raise ArgumentError(f"{name} must be a number, or one per fit, got {value!r}.") from None
+        raw = np.empty(0, dtype=object)
+    if raw.dtype.kind not in "iuf":                                                # a text or a truth value is no number
+        raise ArgumentError(f"{name} must be a number, or one per fit, got {value!r}.")
+    out = raw.astype(np.float64)
     if out.ndim > 1 or (out.ndim == 1 and out.shape[0] != n_fits):
         raise ArgumentError(f"{name} must be one number or one per fit ({n_fits}), got shape {out.shape}.")
     if not ((out >= low) & (out <= high)).all():                                # also refuses NaN

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import xarray as xr
 from jaxtyping import Float
 from scipy.signal import correlate
 
+from dynrnn.data import uneven_or_even
 from dynrnn.errors import unknown_name
 
 INTERVAL_RULES = ("mutual-information", "autocorrelation", "shortest")
@@ -47,7 +49,7 @@ def autocorrelation(x: Float[np.ndarray, time], max_lag: int = MAX_LAG) -> Float
     return mean / mean[0]
 
 
-def estimate_interval(recording: xr.Dataset, rule: str = "shortest") -> int:
+def estimate_interval(recording: Any, rule: str = "shortest") -> int:
     """Samples between forcings: the smallest over channels, at the longest trial, by the rule.
 
     ``mutual-information``: its first minimum (64 bins). ``autocorrelation``: the first lag where it is below 1/e, or its first minimum if that comes before.
@@ -55,6 +57,7 @@ def estimate_interval(recording: xr.Dataset, rule: str = "shortest") -> int:
     """
     if rule not in INTERVAL_RULES:
         raise unknown_name("rule", rule, INTERVAL_RULES)
+    recording = uneven_or_even(recording)
     trial = int(recording.n_time.values.argmax())
     n_time = int(recording.n_time[trial])
     x = np.asarray(recording.observed.isel(trial=trial).values[:n_time], dtype=np.float64)

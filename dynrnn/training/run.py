@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import xarray as xr
 from dynrnn.models.base import Model
 from dynrnn.models.ensemble import concat_models, select_model
 from dynrnn.results.run_folder import RunFolder
+from dynrnn.results.schema import REPORTED
 from dynrnn.results.store import write_group
 
 
@@ -47,6 +49,10 @@ class Run:
         if self.path is None:
             raise ArgumentError("this run has no folder: give out= to fit.")
         for name, dataset in groups.items():
+            if not isinstance(dataset, xr.Dataset):
+                raise ArgumentError(f"store takes Datasets, such as those of generate and evaluate; {name} is a {type(dataset).__name__}.")
+            if name not in REPORTED and (near := difflib.get_close_matches(name, REPORTED, n=1, cutoff=0.8)):
+                raise ArgumentError(f"the group {name!r} would not be found again: the report looks for {near[0]!r}. Give it that name, or one less like it.")
             write_group(RunFolder(self.path).results, name, dataset)
 
     def __repr__(self) -> str:

@@ -14,6 +14,12 @@ from dynrnn.errors import ArgumentError, FileFormatError, RecordingError
 from dynrnn.online import rows_of_file, rows_of_socket
 
 
+def test_a_column_of_times_is_no_channel(tmp_path):
+    file = tmp_path / "stream.csv"
+    file.write_text("x,Time,y\n1,0.1,2\n3,0.2,\n")
+    np.testing.assert_array_equal(list(rows_of_file(file)), [[1, 2], [3, np.nan]])
+
+
 def test_a_file_that_is_still_written(tmp_path):
     """Lines come in pieces, one of them cut in the middle of a number."""
     file = tmp_path / "stream.csv"

@@ -79,11 +79,33 @@ def test_a_bad_recording_is_refused_before_any_work(x, words, tmp_path):
         ({"validate_by": "d_stps"}, "unknown validate_by 'd_stps'. Did you mean 'd_stsp'"),
         ({"validate_by": "both", "validation": wave(4)}, "a spectrum needs at least"),
         ({"n_threads": 0}, "n_threads"),
+        ({"learning_rate": np.array(["0.001"] * 2)}, "learning_rate must be a number"),
+        ({"noise": np.array([True, False])}, "noise must be a number"),
+        ({"gradient_clip": 0.0}, "gradient_clip must lie within"),
+        ({"validate_every": 5}, "validate_every needs a validation recording"),
     ],
 )
 def test_bad_arguments_are_named(options, word):
     with pytest.raises(ArgumentError, match=word):
         dr.fit(model(n_fits=2), wave(), **(SETTINGS | options))
+
+
+def test_steps_of_another_length_are_refused():
+    run = dr.fit(model(), dr.as_recording(wave(), dt=0.01), **SETTINGS)
+    slow = dr.as_recording(wave(seed=1), dt=0.5)
+    for call in (lambda: dr.evaluate(run, slow), lambda: dr.fit(run.model, slow, **SETTINGS)):
+        with pytest.raises(RecordingError, match=r"steps of 0\.5 s, what the model was trained on of 0\.01"):
+            call()
+    with pytest.raises(RecordingError, match=r"the validation recording has steps of 0\.5 s, the training recording of 0\.01"):
+        dr.fit(model(), dr.as_recording(wave(), dt=0.01), validation=slow, **SETTINGS)
+    dr.evaluate(run, wave(seed=1), n_null=1)                                        # an array says nothing of time
+
+
+def test_a_runs_folder_holds_its_model(tmp_path):
+    run = dr.fit(model(), wave(), out=tmp_path / "run", validation=wave(seed=1), keep="best", **SETTINGS)
+    np.testing.assert_array_equal(read(dr.load(tmp_path / "run")), read(run.model))
+    with pytest.raises(ArgumentError, match="the report looks for 'metrics'"):
+        run.store(metric=xr.Dataset())
 
 
 def test_a_model_on_a_device_is_told_what_to_do():

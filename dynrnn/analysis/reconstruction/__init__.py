@@ -1,6 +1,6 @@
 """How good is a reconstruction? Scores of long-term statistics and of forecasts, each beside its floor and its nulls."""
 
-from dynrnn.analysis.reconstruction.evaluate import evaluate
+from dynrnn.analysis.reconstruction.evaluate import check_test, evaluate
 from dynrnn.analysis.reconstruction.floors import floor_pairs
 from dynrnn.analysis.reconstruction.histogram import binned_divergence, d_stsp_binned
 from dynrnn.analysis.reconstruction.linear import VectorAutoregression, fit_vector_autoregression
@@ -19,6 +19,7 @@ __all__ = [
     "Preset",
     "VectorAutoregression",
     "binned_divergence",
+    "check_test",
     "d_hellinger",
     "d_stsp",
     "d_stsp_binned",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -39,20 +40,21 @@ def refuse_infinite(trials: Sequence[np.ndarray]) -> None:
             )
 
 
-def require_variation(values: np.ndarray) -> np.ndarray:
-    """Standard deviation (channel,) over the observed entries (NaN = missing); refuses a channel that has none."""
+def require_variation(values: np.ndarray, names: Sequence[Any] | None = None) -> np.ndarray:
+    """Standard deviation (channel,) over the observed entries (NaN = missing); refuses a channel that has none, by its name in ``names``."""
+    names = range(values.shape[1]) if names is None else names
     count = np.isfinite(values).sum(axis=0)
     if (count < 2).any():
         channel = int(np.argmax(count < 2))
         raise RecordingError(
-            f"channel {channel} of the true recording has {count[channel]} observed samples, too few to score. "
+            f"channel {names[channel]!r} of the true recording has {count[channel]} observed samples, too few to score. "
             "Drop it from both recordings."
         )
     low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
     if (low == high).any():
         channel = int(np.argmax(low == high))
         raise RecordingError(
-            f"channel {channel} of the true recording is constant (all {count[channel]} observed samples equal {low[channel]:g}), "
+            f"channel {names[channel]!r} of the true recording is constant (all {count[channel]} observed samples equal {low[channel]:g}), "
             "so it has neither a range nor a spectrum to compare. Drop it from both recordings."
         )
     return np.nanstd(values, axis=0, ddof=1)

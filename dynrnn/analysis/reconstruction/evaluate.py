@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dynrnn.analysis.reconstruction._checks import Trials, refuse_infinite
+from dynrnn.analysis.reconstruction._checks import Trials, refuse_infinite, require_variation
 from dynrnn.analysis.reconstruction.forecasts import N_STARTS_ERROR, N_STARTS_VALID, choose_starts, horizon, score_forecasts
 from dynrnn.analysis.reconstruction.presets import Preset, get_preset
 from dynrnn.analysis.reconstruction.published import headline
@@ -76,6 +76,7 @@ def evaluate(
     rule, random_state = get_preset(preset), check_random_state(random_state)
     test = uneven_or_even(test_recording)
     trials, channels = _trials(test), _channel_names(test)
+    require_variation(np.concatenate(trials), channels)
     others = [_all_trials(source, name, channels) for source, name in ((reference, "reference"), (training, "training"))]
     longest = max(len(x) for x in trials)
     driven = "inputs" in test
@@ -121,6 +122,22 @@ def evaluate(
     if max_lyapunov is not None:
         result.attrs["max_lyapunov"] = max_lyapunov
     return result
+
+
+def check_test(test_recording: Any, preset: str | Preset = "dynrnn-1") -> None:
+    """What ``evaluate`` refuses of a test recording whatever the model, before there is one: RecordingError for a channel that is constant or hardly
+    observed, and for trials shorter than the horizon.
+
+    >>> check_test(np.zeros((100, 2)))
+    Traceback (most recent call last):
+    dynrnn.errors.RecordingError: channel 0 of the true recording is constant (all 100 observed samples equal 0), so it has neither a range nor ...
+    """
+    from dynrnn.data import uneven_or_even
+
+    test = uneven_or_even(test_recording)
+    trials = _trials(test)
+    require_variation(np.concatenate(trials), _channel_names(test))
+    choose_starts(trials, get_preset(preset).prediction_steps, 1)
 
 
 def _free_run(model: Any, test: xr.Dataset, n_steps: int, transient: int) -> xr.Dataset:

@@ -21,6 +21,7 @@ N_STARTS_ERROR = 1_000
 N_STARTS_VALID = 100
 _LYAPUNOV_TIMES = 12  # longest validity looked for: reports of the field end at about ten
 _MAX_LEADS = 2_000
+_PAST = 4  # samples before a start, of which the linear null uses as many at most
 _MAX_NUMBERS = 1 << 26  # forecasts held at once: 0.5 GB
 
 
@@ -34,21 +35,26 @@ class Starts(NamedTuple):
 def choose_starts(trials: Trials, n_leads: int, n_starts: int, first: int = 0) -> Starts:
     """At most ``n_starts`` starts spread evenly over all trials, each followed by ``n_leads`` samples.
 
-    Only samples observed in every channel start a forecast, unless there are none; then those with most channels observed.
+    Only samples observed in every channel start a forecast, unless there are none; then those with most channels observed. Of these, in each
+    trial those before which a few samples are complete too, if it has such: the linear null looks at them.
     """
-    candidates, observed = [], []
+    candidates, observed, after_gap = [], [], []
     for trial, x in enumerate(trials):
         times = np.arange(min(first, max(len(x) - n_leads - 1, 0)), len(x) - n_leads)
         candidates.append(np.stack([np.full(len(times), trial), times], axis=1))
         observed.append((~np.isnan(x)).sum(axis=1)[times])
-    index, count = np.concatenate(candidates), np.concatenate(observed)
+        holes = np.concatenate([[0], np.cumsum(np.isnan(x).any(axis=1))])
+        after_gap.append(holes[times] > holes[np.maximum(times - _PAST, 0)])
+    index, count, broken = np.concatenate(candidates), np.concatenate(observed), np.concatenate(after_gap)
     if not len(index):
         raise RecordingError(
             f"no trial of the test recording is longer than {n_leads} samples (longest: {max(len(x) for x in trials)}), so a forecast of "
             f"{n_leads} steps cannot be scored. Pass longer trials, or a preset with a shorter horizon: "
             "PRESETS[...].derive(prediction_steps=...)."
         )
-    index = index[count == count.max()]
+    index, broken = index[count == count.max()], broken[count == count.max()]
+    unbroken = np.bincount(index[:, 0], ~broken, minlength=len(trials)) > 0
+    index = index[~(broken & unbroken[index[:, 0]])]
     keep = np.unique(np.linspace(0, len(index) - 1, min(n_starts, len(index))).round().astype(np.int64))
     return Starts(index[keep], n_leads)
 
@@ -69,9 +75,9 @@ def truth_after(trials: Trials, starts: Starts) -> Float[np.ndarray, "start lead
     return np.stack([trials[trial][time + 1 : time + 1 + starts.n_leads] for trial, time in starts.where.tolist()])
 
 
-def past_before(trials: Trials, index: Int[np.ndarray, "start 2"], order: int) -> Float[np.ndarray, "start order channel"]:
-    """The ``order`` samples up to and with each start (latest last), missing ones replaced by the last observed, never by a later one."""
-    padded = [np.concatenate([np.repeat(filled[:1], order - 1, axis=0), filled]) for filled in map(fill_forward, trials)]
+def past_before(filled: Trials, index: Int[np.ndarray, "start 2"], order: int) -> Float[np.ndarray, "start order channel"]:
+    """The ``order`` samples up to and with each start (latest last); before a trial's beginning its first sample."""
+    padded = [np.concatenate([np.repeat(x[:1], order - 1, axis=0), x]) for x in filled]
     return np.stack([padded[trial][time : time + order] for trial, time in index.tolist()])
 
 
@@ -138,5 +144,7 @@ def score_forecasts(
 
 
 def _null_forecasts(test: Trials, starts: Starts, linear: VectorAutoregression) -> dict[str, np.ndarray]:
-    past = past_before(test, starts.where, linear.order)
-    return {"persistence": np.repeat(past[:, -1:], starts.n_leads, axis=1), "linear": linear.forecast(past, starts.n_leads)}
+    """Missing entries of the past are the last observed for persistence, and the model's own prediction for the linear null: never a later sample."""
+    last = past_before([fill_forward(x) for x in test], starts.where, 1)
+    past = past_before([linear.filled(x) for x in test], starts.where, linear.order)
+    return {"persistence": np.repeat(last, starts.n_leads, axis=1), "linear": linear.forecast(past, starts.n_leads)}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from dynrnn.analysis.reconstruction.surrogates import fill_forward
 from dynrnn.errors import RecordingError, check_int
 
 _LARGEST_RADIUS = 0.9999
@@ -58,6 +59,19 @@ class VectorAutoregression:
         for t in range(self.order, total):
             x[t] += stacked @ x[t - self.order : t].ravel()
         return x[self.order + transient :]
+
+    def filled(self, x: Float[np.ndarray, "time channel"]) -> Float[np.ndarray, "time channel"]:
+        """``x`` with its missing entries (NaN) replaced by the conditional mean given the samples before, those of the first ``order`` by the last observed.
+
+        O(missing samples * order * channel**2). Of an unstable fit the stabilised one predicts, so that a long gap stays finite.
+        """
+        missing, own = np.isnan(x), self.stabilised()
+        out = fill_forward(x)
+        for t in np.flatnonzero(missing.any(axis=1)):
+            if t >= self.order:
+                step = own.intercept + sum(own.coefficients[k - 1] @ out[t - k] for k in range(1, self.order + 1))
+                out[t, missing[t]] = step[missing[t]]
+        return out
 
     def forecast(self, past: Float[np.ndarray, "start order channel"], n_steps: int) -> Float[np.ndarray, "start lead channel"]:
         """Conditional mean at leads 1 .. n_steps after each ``past`` (latest row last)."""

@@ -115,7 +115,7 @@ def score_orbits(
     floors = []
     for first, second in bar(floor.pairs, "floor"):
         with contextlib.suppress(RecordingError, ArgumentError):  # a channel may be silent, or hardly observed, in one short stretch
-            floors.append(measure(first, second))
+            floors.append(_measure_true(rule, first, second, random_state))
     _add(data, "_floor", floors, "pair", rule, source=floor.source)
 
     nulls = NullModels.fit(test, lengths, others[1])
@@ -229,6 +229,15 @@ def _measure(rule: Preset, actual: Trials, generated: Trials, random_state: int)
     if not np.isfinite(pooled).all():
         return Measured(math.inf, math.inf, outside)
     return Measured(divergence, _spectral_distance(rule, actual, generated), outside)
+
+
+def _measure_true(rule: Preset, first: Trials, second: Trials, random_state: int) -> Measured:
+    """The scores of true trials in the place of orbits: their missing samples are no divergence, and enter neither score."""
+    pooled, true = np.concatenate(second), np.concatenate(first)
+    divergence, outside = _divergence(rule, true, pooled[~np.isnan(pooled).any(axis=1)], random_state, _box(rule, true))
+    common = [(a[:n], b[:n]) for a, b in zip(first, second) for n in [min(len(a), len(b))]]
+    seen = [np.where(np.isnan(b), np.nan, a) for a, b in common]
+    return Measured(divergence, _spectral_distance(rule, seen, [fill_forward(b) for _, b in common]), outside)
 
 
 def _spectral_distance(rule: Preset, actual: Trials, generated: Trials) -> float:

@@ -70,11 +70,12 @@ def entropies(flat: np.ndarray, n_symbols: int, max_length: int, correction: str
         sums.append(_block_sums(words, local - out.plugin[-1], size, len(flat)))
         free.append(words.n_words - int((before > 0).sum()))
         out.error.append(_standard_error(sums[-1], N, free[-1], lag))
-        out.top.append(topological_entropy(words.prefix, words.suffix, words.n_shorter))
         out.n_words.append(words.n_words)
         out.n_windows.append(N)
         out.unseen.append(unseen(words.count))
         out.usable.append(all(out.usable) and WINDOWS_PER_WORD * words.n_words <= N)
+        listed = out.usable[-1] or words.length <= 2                                # longer lists say what was seen, and their graphs are as large as the data
+        out.top.append(topological_entropy(words.prefix, words.suffix, words.n_shorter) if listed else math.nan)
     deepest = sum(out.usable)
     for n in range(1, deepest + 1):
         drop = out.rate[n - 1] - out.rate[deepest - 1]
@@ -113,7 +114,8 @@ def code_entropies(
     -------
     Dataset in nat per step, per transition without self-transitions, per lag of either with lag > 1 (attrs ``units_of_entropy``), by (fit, length):
     ``word_entropy`` H_n, ``entropy_rate`` h_n = H_n - H_(n-1) with both over the same windows, and as it is uncorrected; its ``standard_error``;
-    ``topological``: growth rate of the sequences all of whose words of this length occur, h_n <= topological_n; ``n_words``, ``unseen_words`` (Chao's estimate
+    ``topological``: growth rate of the sequences all of whose words of this length occur, h_n <= topological_n, NaN beyond pairs where words are too many
+    to be usable; ``n_words``, ``unseen_words`` (Chao's estimate
     of those missed), ``n_windows``, ``usable``, ``valid``. By (fit): ``h_mu`` and ``h_mu_standard_error`` at length ``chosen_length``; ``converged``;
     ``h_top``, of the longest usable words of which at most 1 % are missed, or of pairs; ``status``.
 

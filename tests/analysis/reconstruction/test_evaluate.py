@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from dynrnn.analysis.reconstruction import evaluate, score_table
+from dynrnn.analysis.reconstruction import check_test, evaluate, score_table
 from dynrnn.data import as_recording
 from dynrnn.errors import ArgumentError, RecordingError, UnknownNameError
 
@@ -118,6 +118,26 @@ def test_missing_samples_enter_no_score(calls):
     assert not any(np.isnan(score[name]).any() for name in score.data_vars if name != "diverged")
     assert float(score.prediction_error[0]) == 0.0  # starts are complete samples, and only observed targets count
     assert score.attrs["n_true_missing"] == int(np.isnan(x).any(axis=1).sum())
+    assert np.isfinite(score.d_stsp_floor).all()  # a true stretch with holes has not diverged
+    assert np.isfinite(score.d_hellinger_floor).all()
+
+
+def test_one_missing_sample_changes_little(calls):
+    x = orbit(1500)
+    holed = x.copy()
+    holed[700, 0] = np.nan
+    whole, other = (evaluate(step, recording(v), n_null=1) for v in (x, holed))
+    for name in ("prediction_error_linear", "d_stsp_floor", "d_hellinger_floor"):
+        np.testing.assert_allclose(other[name], whole[name], rtol=0.1, atol=1e-3)
+
+
+def test_a_channel_that_cannot_be_judged_is_named():
+    x = xr.DataArray(orbit(500), dims=("time", "feature"), coords={"feature": ["left", "right"]})
+    x[:, 1] = 2.0
+    with pytest.raises(RecordingError, match="channel 'right' of the true recording is constant"):
+        check_test(x)
+    with pytest.raises(RecordingError, match="no trial of the test recording is longer"):
+        check_test(orbit(10))
 
 
 def test_published_figures_are_shown_only_for_their_dataset(calls):

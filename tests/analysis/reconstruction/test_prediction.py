@@ -7,6 +7,8 @@ import pytest
 
 from dynrnn.analysis.reconstruction import prediction_error, valid_prediction_time, valid_times
 from dynrnn.analysis.reconstruction.forecasts import choose_starts, past_before, truth_after
+from dynrnn.analysis.reconstruction.linear import fit_vector_autoregression
+from dynrnn.analysis.reconstruction.surrogates import fill_forward
 from dynrnn.errors import ArgumentError, RecordingError
 
 TRUTH = np.zeros((3, 6, 2))
@@ -82,6 +84,27 @@ def test_starts_are_spread_over_trials_have_all_their_leads_and_are_observed():
 def test_the_past_of_a_start_never_looks_ahead():
     x = np.arange(10.0)[:, None]
     x[4:6] = np.nan
-    past = past_before([x], np.array([[0, 5], [0, 1]]), 3)
+    past = past_before([fill_forward(x)], np.array([[0, 5], [0, 1]]), 3)
     np.testing.assert_array_equal(past[0, :, 0], [3, 3, 3])  # 4 and 5 are missing: the last seen is 3, not 6
     np.testing.assert_array_equal(past[1, :, 0], [0, 0, 1])
+
+
+def test_missing_samples_of_the_linear_nulls_past_are_its_own_predictions():
+    t = np.arange(400.0)
+    x = np.stack([np.sin(0.1 * t), np.cos(0.1 * t)], 1)
+    linear = fit_vector_autoregression([x])
+    holes = x.copy()
+    holes[50:60, 0] = np.nan
+    holes[200] = np.nan
+    np.testing.assert_allclose(linear.filled(holes), x, atol=1e-3)
+    changed = holes.copy()
+    changed[60:] += 1.0
+    np.testing.assert_array_equal(linear.filled(changed)[:60], linear.filled(holes)[:60])
+
+
+def test_forecasts_start_behind_whole_stretches_where_there_are_any():
+    x = np.zeros((70, 1))
+    x[::7] = np.nan
+    assert set((choose_starts([x], 5, 100).where[:, 1] % 7).tolist()) == {5, 6}
+    x[::3] = np.nan
+    assert len(choose_starts([x], 5, 100).where) > 0

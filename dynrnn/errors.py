@@ -60,9 +60,9 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
 
 def check_bool(name: str, value: object) -> bool:
     """``value`` if it is True or False; ArgumentError otherwise, since "no" would count as yes."""
-    if not isinstance(value, bool):
+    if type(value).__name__ not in ("bool", "bool_"):                               # Python's and numpy's
         raise ArgumentError(f"{name} is True or False, got {value!r}.")
-    return value
+    return bool(value)
 
 
 def check_int(name: str, value: object, *, low: int, high: int | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -54,9 +55,13 @@ class Model(nn.Module):
 
     def __init__(
         self, observed_dim: int, latent_dim: int, *, input_dim: int = 0, observation: str = "identity", decoder_bias: bool = False,
-        init: str | None = None, n_fits: int = 1, random_state: int | None = None,
+        init: str | None = None, n_fits: int = 1, random_state: int | None = None, **unknown: Any,
     ):
         super().__init__()
+        if unknown:
+            own = {**inspect.signature(type(self).__init__).parameters, **inspect.signature(Model.__init__).parameters}
+            known = [name for name, parameter in own.items() if name != "self" and parameter.kind is not parameter.VAR_KEYWORD]
+            raise unknown_name(f"argument of {type(self).__name__}", next(iter(unknown)), known)
         self.observed_dim = check_int("observed_dim", observed_dim, low=1)
         self.latent_dim = check_int("latent_dim", latent_dim, low=1)
         self.input_dim = check_int("input_dim", input_dim, low=0)

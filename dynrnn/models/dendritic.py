@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynrnn.errors import check_int
+from dynrnn.errors import check_bool, check_int
 from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.initialisation import uniform_fan
 from dynrnn.models.plrnn import diagonal_and_rest
@@ -41,7 +41,7 @@ class DendriticPLRNN(AdditiveModel):
     def __init__(self, observed_dim: int, latent_dim: int, n_bases: int, *, clipped: bool = False, mean_centred: bool = False, **options: Any):
         super().__init__(observed_dim, latent_dim, **options)
         self.n_bases = check_int("n_bases", n_bases, low=1)
-        self.clipped, self.mean_centred = bool(clipped), bool(mean_centred)
+        self.clipped, self.mean_centred = check_bool("clipped", clipped), check_bool("mean_centred", mean_centred)
         self._fill_parameters()
 
     def _own_config(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from dynrnn.errors import check_bool
 from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.initialisation import normalised_positive_definite, uniform_fan
 from dynrnn_kernels.additive import AdditiveMap
@@ -44,7 +45,7 @@ class PLRNN(AdditiveModel):
 
     def __init__(self, observed_dim: int, latent_dim: int, *, mean_centred: bool = False, **options: Any):
         super().__init__(observed_dim, latent_dim, **options)
-        self.mean_centred = bool(mean_centred)
+        self.mean_centred = check_bool("mean_centred", mean_centred)
         self._fill_parameters()
 
     def _own_config(self) -> dict[str, Any]:

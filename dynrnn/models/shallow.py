@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from dynrnn.errors import check_int
+from dynrnn.errors import check_bool, check_int
 from dynrnn.models.additive import AdditiveModel
 from dynrnn.models.initialisation import normalised_positive_definite, uniform_fan
 from dynrnn_kernels.additive import AdditiveMap
@@ -42,7 +42,7 @@ class ShallowPLRNN(AdditiveModel):
     def __init__(self, observed_dim: int, latent_dim: int, hidden_dim: int, *, clipped: bool = False, **options: Any):
         super().__init__(observed_dim, latent_dim, **options)
         self.hidden_dim = check_int("hidden_dim", hidden_dim, low=1)
-        self.clipped = bool(clipped)
+        self.clipped = check_bool("clipped", clipped)
         self._fill_parameters()
 
     def _own_config(self) -> dict[str, Any]:

@@ -54,7 +54,8 @@ class Reservoir(Model):
                         f"{which} and {name} were both given, but weights that are given stay as they are. Leave {name} out, or scale {which} yourself."
                     )
         for name, (default, low, high) in self.sizes.items():
-            values = np.asarray(default if given.get(name) is None else given[name], dtype=np.float64)
+            values = np.asarray(default if given.get(name) is None else given[name])
+            values = values.astype(np.float64) if values.dtype.kind in "iuf" else np.array(np.nan)      # a text or a truth value is no number
             allowed = {(), (n_fits,)} if not shape else {(), shape, (n_fits, 1), (n_fits, *shape)}
             if values.shape not in allowed or not (np.isfinite(values).all() and (values >= low).all() and (values <= high).all()):
                 several = f"one for each of {n_fits} fits" if not shape else f"one for each of {shape[0]} layers, or of shape (fit, layer) = {(n_fits, *shape)}"

@@ -95,13 +95,3 @@ def test_bad_arguments_are_named(family):
 def test_every_family_is_in_the_table(family):
     model = FAMILIES[family]()
     assert MODELS[model.family] is type(model)
-
-
-@pytest.mark.parametrize(("make", "said"), [
-    (lambda: dr.ALRNN(3, 20, 2, n_fit=3), "unknown argument of ALRNN 'n_fit'. Did you mean 'n_fits'"),
-    (lambda: dr.PLRNN(3, 3, hidden_dim=50), "unknown argument of PLRNN 'hidden_dim'"),
-    (lambda: dr.ESN(3, 50, spectral_radius="0.4"), "spectral_radius must be a number"),
-])
-def test_arguments_that_a_family_does_not_have_are_named(make, said):
-    with pytest.raises(dr.ArgumentError, match=said):
-        make()

@@ -17,6 +17,7 @@ import xarray as xr
 from dynrnn.errors import ArgumentError, RecordingError
 
 from ._faults import plain
+from ._tables import is_clock
 from ._time import regular_step
 
 # dims of results, and variables of recordings: a channel axis of such a name would collide with them
@@ -121,6 +122,9 @@ def _labelled(x: xr.DataArray, default: str, what: str, uneven: bool) -> Trials:
 def _frame(x: pd.DataFrame, default: str, what: str, uneven: bool) -> Trials:
     if x.columns.nlevels > 1 or x.index.nlevels > 1:
         raise RecordingError(f"{what} has a hierarchical index; a recording's frame has one row a sample and one column a channel.")
+    clocks = [column for column in x.columns if isinstance(column, str) and is_clock(column)]
+    if len(clocks) == 1 and isinstance(x.index, pd.RangeIndex):                       # as in a file: this column is the time
+        x = x.set_index(clocks[0])
     columns = []
     for place, column in enumerate(x.columns):
         series = x.iloc[:, place]
@@ -191,6 +195,8 @@ def numbers(x: Any, what: str) -> np.ndarray:
         raise RecordingError(f"{what} is complex. Pass real channels: .real and .imag, or modulus and angle, as channels of their own.")
     if array.dtype.kind == "O":
         array = _from_objects(array, what)
+    if array.dtype.kind == "U" and not array.ndim:
+        raise RecordingError(f"{what} is the text {str(x)!r}. A file is read by dr.read_recording(path), a known system made by dr.load_dataset(name).")
     if array.dtype.kind not in "biuf":
         raise RecordingError(f"{what} is not numeric: its type is {array.dtype}. Drop or encode what is no number.")
     dtype = array.dtype if array.dtype in (np.float32, np.float64) else np.float64

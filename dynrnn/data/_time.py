@@ -53,7 +53,8 @@ def regular_step(times: Any, what: str = "the time axis", uneven: bool = False) 
     if (gaps <= 0).any():
         at = int(np.argmax(gaps <= 0))
         raise RecordingError(
-            f"{what} does not ascend: index {at} is at {times[at]:g}, index {at + 1} at {times[at + 1]:g}. Sort them."
+            f"{what} does not ascend: index {at} is at {times[at]:g}, index {at + 1} at {times[at + 1]:g}. "
+            "Where it begins again, a trial begins: give trials as a list; sort what is out of order."
         )
     step = (times[-1] - times[0]) / (times.size - 1)
     if uneven:

@@ -35,6 +35,7 @@ def check_for_training(recording: xr.Dataset, sequence_length: int, standardise:
         raise RecordingError(
             f"every trial is shorter than sequence_length + 1 = {sequence_length + 1:,} steps: the longest, trial {longest}, has "
             f"{n_time[longest]:,}. Pass sequence_length={max(1, int(n_time[longest]) - 1)} or less, or a longer recording."
+            + (" It has more channels than samples: are the axes (time, channel)?" if n_time[longest] < recording.sizes[recording.observed.dims[-1]] else "")
         )
     dim = observed_dim(recording)
     names = recording[dim].values if dim in recording.coords else np.arange(recording.sizes[dim])

@@ -192,3 +192,15 @@ def test_rounded_and_single_precision_times_are_regular():
     for times in (np.round(np.arange(30) / 30, 3), (3600 + 0.001 * np.arange(30)).astype(np.float32)):
         rec = as_recording(xr.DataArray(X, dims=("time", "unit"), coords={"time": times}))
         assert rec.attrs["dt"] == pytest.approx((times[-1].astype(float) - times[0]) / 29, rel=1e-3)
+
+
+def test_a_frames_column_of_times_is_its_time():
+    frame = pd.DataFrame({"time": [0.0, 0.5, 1.0], "a": [1.0, 2.0, 3.0]})
+    recording = as_recording(frame)
+    assert recording.feature.values.tolist() == ["a"]
+    assert recording.attrs["dt"] == 0.5
+
+
+def test_a_path_is_told_how_to_be_read():
+    with pytest.raises(RecordingError, match="read_recording"):
+        as_recording("recording.csv")

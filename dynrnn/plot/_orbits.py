@@ -72,6 +72,8 @@ def take_orbits(tree: Tree, fit: Any = None, trial: int = 0, max_points: int | N
 
     At most ``max_points`` samples of each are taken, from the beginning.
     """
+    if isinstance(tree, xr.Dataset):
+        raise ArgumentError("orbits are drawn beside their data: give {'observed_data': recording, 'generated': orbit}, or what dr.read_results reads.")
     free = group(tree, "generated")
     recording = group(tree, truth_group(tree))
     truth = recording["observed"]

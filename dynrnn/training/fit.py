@@ -191,8 +191,6 @@ def fit(
     check_gradient(gradient, model, chosen)
     if validate_every is not None:
         check_int("validate_every", validate_every, low=1)
-        if validation is None and callback is None:
-            raise ArgumentError("validate_every needs a validation recording to run beside (a part split off with dr.split, or the training recording itself).")
     if validate_by not in tuple(VALIDATED_BY):
         raise unknown_name("validate_by", validate_by, tuple(VALIDATED_BY))
     if validate_mean and validation is None:
@@ -230,7 +228,8 @@ def fit(
     if validation is not None:
         validation = uneven_or_even(validation)
         check_fits(model, validation)
-        check_same_step(recording.attrs, validation.attrs, "the training recording", "the validation recording")
+        if not model.takes_elapsed:
+            check_same_step(recording.attrs, validation.attrs, "the training recording", "the validation recording")
         check_validation(validation, validate_by)
     options = Options(
         forcing=forcing, n_updates=n_updates, sequence_length=sequence_length, batch_size=batch_size, learning_rate=(start, end),

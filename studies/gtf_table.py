@@ -27,7 +27,7 @@ from dynrnn.analysis.reconstruction import published_scores, score_orbits
 from dynrnn.models import Reservoir
 
 COLUMNS = ("method", "parameters", "updates", "D_stsp", "D_H", "PE(20)", "lost", "published D_stsp", "published D_H")
-FAR = {"lorenz63": 2.0, "lorenz96": 3.0, "ecg": 10.0}                                # D_stsp beyond which a fit counts as lost
+FAR = {"lorenz63": 2.0, "lorenz96": 1.0, "ecg": 10.0}                                # D_stsp beyond which a fit counts as lost: below the surrogate's
 
 TITLES = {"lorenz63": "Lorenz-63, 5 % noise", "lorenz96": "Lorenz-96 in 20 dimensions, 5 % noise", "ecg": "An electrocardiogram"}
 

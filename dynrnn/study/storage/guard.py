@@ -24,8 +24,9 @@ _Result = TypeVar("_Result")
 # What a database says while it restarts, moves or is crowded; SQLSTATE classes 08 (connection), 40 (deadlock) and 57 (shutdown) count as well.
 _PASSING = (
     "server closed the connection", "connection refused", "connection timed out", "connection reset", "could not connect", "the connection is lost",
-    "terminating connection", "consuming input failed", "ssl connection has been closed", "is starting up", "is shutting down", "recovery mode", "not yet accepting connections",
-    "too many clients", "remaining connection slots", "database is locked", "timeout expired", "no route to host", "no such file or directory\n\tis the server",
+    "terminating connection", "consuming input failed", "ssl connection has been closed", "is starting up", "is shutting down", "recovery mode",
+    "not yet accepting connections", "too many clients", "remaining connection slots", "database is locked", "timeout expired", "no route to host",
+    "no such file or directory\n\tis the server",
 )  # fmt: skip
 _FULL = ("disk is full", "no space left", "disk i/o error", "file too large", "could not extend file", "quota exceeded")
 _PASSING_CODES = ("08", "40", "57P", "53300")

@@ -1,8 +1,5 @@
 """``evaluate`` with stand-ins for a model: the true map itself, and wrong ones."""
 
-import sys
-import types
-
 import numpy as np
 import pytest
 import xarray as xr
@@ -10,6 +7,7 @@ import xarray as xr
 from dynrnn.analysis.reconstruction import check_test, evaluate, score_table
 from dynrnn.data import as_recording
 from dynrnn.errors import ArgumentError, RecordingError, UnknownNameError
+from dynrnn.models import generation
 
 
 def step(x):
@@ -49,9 +47,8 @@ def calls(monkeypatch):
             rows.append(x)
         return xr.DataArray(np.stack(rows, axis=2), dims=("fit", "start", "lead", "feature"))
 
-    module = types.ModuleType("dynrnn.models.generation")
-    module.generate, module.forecast = generate, forecast
-    monkeypatch.setitem(sys.modules, "dynrnn.models.generation", module)
+    monkeypatch.setattr(generation, "generate", generate)
+    monkeypatch.setattr(generation, "forecast", forecast)
     return asked
 
 
@@ -168,3 +165,11 @@ def test_what_does_not_fit_is_named(calls):
         evaluate(step, test, generated=two)
     with pytest.raises(RecordingError, match="longer than 20 samples"):
         evaluate(step, recording(orbit(20)), n_null=0)
+
+
+def test_an_array_is_scored_with_a_model_of_named_channels(calls):
+    x = orbit(600)
+    named = xr.DataArray(x, dims=("time", "feature"), coords={"feature": ["left", "right"]})
+    assert evaluate(step, named, n_null=1, training=x).d_stsp.values == evaluate(step, x, n_null=1, training=named).d_stsp.values
+    with pytest.raises(ArgumentError, match="select and order them alike"):
+        evaluate(step, named, n_null=1, training=named[:, ::-1])

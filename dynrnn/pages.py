@@ -74,10 +74,10 @@ def note(text: Any) -> str:
     return f'<p class="note">{html(text)}</p>'
 
 
-def png_of(figure: Any) -> bytes:
+def png_of(figure: Any, dpi: int = 110) -> bytes:
     """A matplotlib figure as PNG."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110)
+    figure.savefig(stream, format="png", dpi=dpi)
     return stream.getvalue()
 
 

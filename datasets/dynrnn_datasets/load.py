@@ -85,15 +85,12 @@ def load(
     return record(name, flow, observed=observed, **chosen)
 
 
-_OF_ALL = ("n_steps", "n_trials", "dt", "noise", "standardise", "observed", "transient", "random_state", "rtol", "atol")
-
-
 def _system(name: str, parameters: dict[str, Any]) -> System:
     kind = SYSTEMS[name]
     known = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # each is a dataclass
     for key, value in parameters.items():
         if key not in known:
-            raise DatasetError(f"{name} has no parameter {key!r}.{nearest(key, [*known, *_OF_ALL])} Parameters: {', '.join(known)}.")
+            raise DatasetError(f"{name} has no parameter {key!r}.{nearest(key, [*known, *inspect.signature(load).parameters])} Parameters: {', '.join(known)}.")
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise DatasetError(f"parameter {key!r} of {name} must be a finite number, got {value!r}.")
         if isinstance(getattr(kind, key), int) and value != int(value):  # a field's default is the class attribute of its name

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from dynrnn.errors import ArgumentError, FileFormatError, RunFolderError
+from dynrnn.errors import ArgumentError, DynrnnError, FileFormatError, RunFolderError
 
 MAX_JSON_BYTES = 16 * 2**20
 SEAL = "sha256"
@@ -29,7 +29,7 @@ def writing(path: Path) -> Iterator[None]:
     """Turn the operating system's refusal (disk full, read-only, no permission) into one typed error that names the path."""
     try:
         yield
-    except RunFolderError:
+    except DynrnnError:                                                             # it says what failed already
         raise
     except OSError as error:
         reason = error.strerror or str(error)

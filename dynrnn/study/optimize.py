@@ -21,7 +21,7 @@ from dynrnn.study.study import Study
 from dynrnn.study.task import Task, keep, make_task
 from dynrnn.study.workers import open_queue, work
 
-AGREE_SECONDS = 3.0
+AGREE_SECONDS = 3.0           # workers that saw the same Ctrl-C end within these
 
 
 def optimize(
@@ -97,7 +97,7 @@ def optimize(
     folder = Path(out)
     task = make_task(
         setting, space, recording, validation, reference, objective, n_seeds=n_seeds, aggregate=aggregate, preset=preset, sampler=sampler, pruner=pruner,
-        n_rungs=n_rungs, batch=batch, n_trials=n_trials, random_state=check_random_state(random_state), storage=_place(storage), lease=lease,
+        n_rungs=n_rungs, batch=batch, n_trials=n_trials, random_state=check_random_state(random_state), storage=_absolute(storage), lease=lease,
     )
     if task.function is not None and n_workers > 1:
         raise ArgumentError("a function of your own runs in this process alone, since no code goes through the folder: n_workers=1, or give a Dask client=.")
@@ -121,7 +121,7 @@ def run(folder: Path, task: Task, n_workers: int = 1, client: Any = None, progre
     return Study(folder, task)
 
 
-def _place(storage: str | os.PathLike[str] | None) -> str:
+def _absolute(storage: str | os.PathLike[str] | None) -> str:
     """A path with a folder becomes absolute, since workers may start elsewhere."""
     if storage is None:
         return ""

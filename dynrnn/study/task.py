@@ -39,7 +39,7 @@ from dynrnn.study.space import as_space, distribution
 from dynrnn.study.storage.opening import place_of
 from dynrnn.training.common import adopt_units
 
-KIND, FORMAT_VERSION = "dynrnn-study", 1
+KIND, FORMAT_VERSION = "dynrnn-study", 2
 _UNREADABLE = "is no study that this dynrnn can read: another version wrote it, or it was changed. Use the version that made it."
 MAY_CHANGE = ("n_trials", "storage", "study_name", "lease")
 NAME = "study"                # of a study in its storage, where the storage is its own, within the folder; elsewhere the folder's name and a mark
@@ -170,9 +170,9 @@ def keep(task: Task, folder: Path) -> Task:
     path = folder / "study.json"
     if path.exists():
         old = read_sealed(path, KIND, FORMAT_VERSION)["task"]
-        if not isinstance(old, dict) or not {"storage", "n_trials"} <= old.keys():
+        if not isinstance(old, dict) or not {"storage", "study_name", "n_trials"} <= old.keys():
             raise FileFormatError(f"{path} {_UNREADABLE}")
-        task = replace(task, storage=task.storage or old["storage"], study_name=old.get("study_name", NAME))
+        task = replace(task, storage=task.storage or old["storage"], study_name=old["study_name"])
         new = task.describe()
         wrong = [name for name in new if old.get(name) != new[name] and name not in ("lease", "n_trials")]
         if wrong:

@@ -154,7 +154,7 @@ def _conclude(task: Task, part: Part, run: Run, setting: dict[str, Any], seed: i
         "/metrics": judged.scores.assign({f"objective_{name}": ("fit", value) for name, value in judged.per_fit.items()}),
     })
     figure = plot_attractor(tree)
-    replace_file(part.folder / "attractor.png", png_of(figure))
+    replace_file(part.folder / "attractor.png", png_of(figure, dpi=80))
     tree.attrs = stamp({"setting": setting}, random_state=seed, data_fingerprint=task.data.prints()["training"] or "")
     write_results(folder.results, tree)
     ended = [str(status) for status in run.status.values]

@@ -112,7 +112,7 @@ def _run(folder: Path, task: Task, claims: Sequence[Claim], pruner: optuna.prune
         value = AGGREGATES[task.aggregate](quality, "minimize")
         claims[part].report(rung, sign * value)
         assert pruner is not None
-        return not np.isfinite(value) or claims[part].should_prune(pruner)
+        return claims[part].lost.is_set() or not np.isfinite(value) or claims[part].should_prune(pruner)
 
     sign = 1.0 if task.directions[0] == "minimize" else -1.0                        # pruners and samplers read rungs in the study's direction
     parts = [Part(dict(claim.params), trial_folder(folder, claim.number), claim) for claim in claims]

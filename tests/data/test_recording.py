@@ -8,7 +8,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynrnn.data import as_recording
+from dynrnn.data import as_recording, split
 from dynrnn.errors import ArgumentError, RecordingError
 
 RNG = np.random.default_rng(0)
@@ -199,6 +199,12 @@ def test_a_frames_column_of_times_is_its_time():
     recording = as_recording(frame)
     assert recording.feature.values.tolist() == ["a"]
     assert recording.attrs["dt"] == 0.5
+
+
+def test_what_makes_a_recording_is_split_as_one():
+    x = np.arange(20.0).reshape(10, 2)
+    for part, wanted in zip(split(x, train=0.7), split(as_recording(x), train=0.7), strict=True):
+        assert part.identical(wanted)
 
 
 def test_a_path_is_told_how_to_be_read():

@@ -45,6 +45,17 @@ def test_what_is_fixed_leaves_the_rest_of_the_space(source, monkeypatch):
     assert not seen["setting"].keys() & seen["space"].keys()
 
 
+def test_a_study_of_failures_alone_is_no_success(source, monkeypatch, capsys, tmp_path):
+    def broken(*arguments):
+        raise dr.RecordingError("nothing works")
+
+    monkeypatch.setattr("dynrnn.study.workers.run_trials", broken)
+    with pytest.raises(SystemExit) as caught:
+        main(["study", "run", *source, *ESN, "--space", "spectral_radius=0.2..1.2", "--out", str(tmp_path / "run")])
+    assert caught.value.code == 1
+    assert "nothing works" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("words", "said"), [
     (["run", *ESN, "--space", "spectral_radious=0.2..1.2"], "Did you mean 'spectral_radius'"),
     (["run", *ESN, "--space", "spectral_radius"], "name=value"),

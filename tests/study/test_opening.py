@@ -16,6 +16,7 @@ from dynrnn.errors import ArgumentError, StorageError, StudyError
 from dynrnn.study import SAMPLERS, open_storage, sampler_named
 from dynrnn.study.sampling import NumberedSampler
 from dynrnn.study.storage import filesystems
+from dynrnn.study.storage.guard import Guard, guarded
 from tests.study.test_queue import SPACE, queue_in
 
 PNG = b"\x89PNG\r\n\x1a\n" + zlib.compress(bytes(1000))
@@ -177,3 +178,18 @@ def test_cmaes_is_refused_however_it_comes(monkeypatch):
     monkeypatch.setattr(optuna.samplers, "CmaEsSampler", CmaEs)
     with pytest.raises(ArgumentError, match="unpickles"):
         NumberedSampler(lambda seed: CmaEs(), 0)
+
+
+def test_what_a_storage_cannot_read_is_one_error_and_its_answers_pass():
+    class Inner(optuna.storages.InMemoryStorage):
+        def get_all_trials(self, *arguments, **options):
+            raise LookupError("no state 'FINE'")
+
+        def get_trial(self, trial_id):
+            raise KeyError("no such trial")
+
+    storage = guarded(Inner(), Guard("the file", 0.1))
+    with pytest.raises(StudyError, match="the file holds what cannot be read"):
+        storage.get_all_trials(0)
+    with pytest.raises(KeyError, match="no such trial"):
+        storage.get_trial(0)

@@ -200,23 +200,21 @@ def test_numbers_of_libraries_are_values(tmp_path):
     assert (study.trials.value_0 == 0.5).all()
 
 
-def test_who_has_lost_a_trial_leaves_it_to_the_other(study, tmp_path):
+@pytest.mark.parametrize("told", [False, True], ids=["found at the end", "told on the way"])
+def test_who_has_lost_a_trial_leaves_it_to_the_other(study, tmp_path, monkeypatch, told):
     class Lost:
         lost = threading.Event()
 
         def renew(self):
             return False
 
-    part = Part(study._trial(0).params, tmp_path / "0", Lost())
-    (outcome,) = run_trials(study.task, [part])
+    if told:
+        Lost.lost.set()
+    monkeypatch.setattr(trial_module, "SAVE_SECONDS", 0.0)
+    (outcome,) = run_trials(study.task, [Part(study._trial(0).params, tmp_path / "0", Lost())])
     assert outcome.values is None
     assert not (tmp_path / "0" / "results.zarr").exists()
-    Lost.lost.set()
-    monkey = pytest.MonkeyPatch()
-    with monkey.context() as patch:
-        patch.setattr(trial_module, "SAVE_SECONDS", 0.0)
-        run_trials(study.task, [part])
-    assert not (tmp_path / "0" / "checkpoints" / "training").exists()
+    assert (tmp_path / "0" / "checkpoints" / "training").exists() is not told
 
 
 def test_a_fault_of_the_storage_while_a_result_is_recorded_is_no_lost_worker(tmp_path, monkeypatch):
@@ -341,6 +339,7 @@ def test_a_full_disk_ends_the_worker_and_the_study_goes_on_later(study, tmp_path
     ({"validation": np.random.default_rng(0).standard_normal((900, 3))}, dr.RecordingError, "no model can be judged"),
     ({"storage": "postgresql://me:canary@host/db"}, dr.ArgumentError, "has a password"),
     ({"storage": "trials.jurnal"}, dr.ArgumentError, "no storage that is known"),
+    ({"setting": TINY | {"n_updates": -5}}, dr.ArgumentError, "n_updates must be at least 1"),
     ({"lease": -1.0}, dr.ArgumentError, "number of seconds"),
     ({"setting": {"model": "alrn"}, "space": None}, dr.UnknownNameError, "Did you mean 'alrnn'"),
     ({"setting": TINY | {"gradient_clip": float("inf")}}, dr.ArgumentError, "gradient_clip is inf"),

@@ -178,7 +178,7 @@ def _channel_names(recording: xr.Dataset) -> list[Any]:
     return observed[dim].values.tolist() if dim in observed.coords else list(range(observed.sizes[dim]))
 
 
-def _others(found: list[Any], wanted: list[Any]) -> bool:
+def _differ(found: list[Any], wanted: list[Any]) -> bool:
     """Whether these are other channels: as many names of which one side has none (an array's are 0, 1, ...) are taken to be in the same order."""
     unnamed = list(range(len(wanted)))
     return len(found) != len(wanted) or (found != wanted and unnamed not in (found, wanted))
@@ -193,7 +193,7 @@ def _all_trials(source: Any, argument: str, channels: list[Any]) -> Trials | Non
     trials: Trials = []
     for one in several:
         recording = uneven_or_even(one)
-        if _others(found := _channel_names(recording), channels):
+        if _differ(found := _channel_names(recording), channels):
             raise ArgumentError(
                 f"{argument} has the channels {_short(found)}, the test recording {_short(channels)}; select and order them alike."
             )
@@ -204,7 +204,7 @@ def _all_trials(source: Any, argument: str, channels: list[Any]) -> Trials | Non
 def _orbits(generated: xr.Dataset, n_trials: int, channels: list[Any]) -> np.ndarray:
     observed = generated["observed"].transpose("fit", "trial", "time", ...)
     (dim,) = set(observed.dims) - {"fit", "trial", "time"}
-    if dim in observed.coords and _others(observed[dim].values.tolist(), channels):
+    if dim in observed.coords and _differ(observed[dim].values.tolist(), channels):
         raise ArgumentError(
             f"the free run has the channels {_short(observed[dim].values.tolist())}, the test recording {_short(channels)}; "
             "score a model on the channels that it was trained on."

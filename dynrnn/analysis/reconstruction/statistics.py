@@ -234,7 +234,10 @@ def _measure(rule: Preset, actual: Trials, generated: Trials, random_state: int)
 def _measure_true(rule: Preset, first: Trials, second: Trials, random_state: int) -> Measured:
     """The scores of true trials in the place of orbits: their missing samples are no divergence, and enter neither score."""
     pooled, true = np.concatenate(second), np.concatenate(first)
-    divergence, outside = _divergence(rule, true, pooled[~np.isnan(pooled).any(axis=1)], random_state, _box(rule, true))
+    complete = pooled[~np.isnan(pooled).any(axis=1)]
+    if not len(complete):
+        raise RecordingError("no sample of a true stretch is observed in every channel.")
+    divergence, outside = _divergence(rule, true, complete, random_state, _box(rule, true))
     common = [(a[:n], b[:n]) for a, b in zip(first, second) for n in [min(len(a), len(b))]]
     seen = [np.where(np.isnan(b), np.nan, a) for a, b in common]
     return Measured(divergence, _spectral_distance(rule, seen, [fill_forward(b) for _, b in common]), outside)

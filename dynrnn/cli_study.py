@@ -181,6 +181,7 @@ class Report:
 def summary(study: Any) -> str:
     """The best trials in words, one a line, with what each fit had and the floor."""
     from dynrnn.errors import StudyError
+    from dynrnn.study.recorded import floor_of, per_fit_of
 
     try:
         front = study.front
@@ -189,10 +190,11 @@ def summary(study: Any) -> str:
     lines = []
     for trial in front:
         values = ", ".join(f"{name} {value:.4g}" for name, value in zip(study.task.objectives, trial.values))
-        per_fit = trial.user_attrs["per_fit"].items()
-        fits = "; ".join(f"{name} of the fits {' '.join(f'{float(v):.3g}' for v in sorted(found, key=float))}" for name, found in per_fit)
-        floor = ", ".join(f"{name} {value:.3g}" for name, value in trial.user_attrs["floor"].items())
-        lines.append(f"trial {trial.number}: {values} ({fits}; floors {floor})\n  {trial.params}")
+        beside = [f"{name} of the fits {' '.join(f'{v:.3g}' for v in sorted(found))}" for name, found in per_fit_of(trial).items()]
+        if floors := floor_of(trial):
+            beside.append("floors " + ", ".join(f"{name} {value:.3g}" for name, value in floors.items()))
+        told = f" ({'; '.join(beside)})" if beside else ""
+        lines.append(f"trial {trial.number}: {values}{told}\n  {trial.params}")
     note = "chosen among many on the same seeds, so it looks better than it is. This tells how good it is:\n"
     note += f"dynrnn study rerun {study.path} {front[0].number} --random-state {study.task.random_state + 1} --seeds 10"
     return "\n".join([*lines, note])

@@ -51,9 +51,11 @@ class Orbits:
 
 
 def group(tree: Tree | xr.Dataset, name: str) -> xr.Dataset:
-    """A group of results; FileFormatError if there is none. A dataset that is no tree stands for the group itself."""
+    """A group of results; FileFormatError if there is none. A dataset that is no tree stands for the group itself. ArgumentError for what is neither."""
     if isinstance(tree, xr.Dataset):
         return tree
+    if not isinstance(tree, xr.DataTree | Mapping):
+        raise ArgumentError(f"a plot takes results, {{{name!r}: dataset, ...}} or what dr.read_results(folder) gives, got {type(tree).__name__}.")
     groups = tree.children if isinstance(tree, xr.DataTree) else tree
     if name not in groups:
         raise FileFormatError(f"the results hold no group /{name}. Compute it and store it with run.store({name}=...).")

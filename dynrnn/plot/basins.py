@@ -31,12 +31,12 @@ def plot_basins(tree: Tree | xr.Dataset, *, fit: Any = None) -> Any:
     from matplotlib.patches import Patch
 
     data = group(tree, "basins")
+    if "label" not in data or set(data["label"].dims) != {"fit", "y", "x"}:
+        raise FileFormatError("the group /basins holds no slice: store what basin_slice gives, a label for every (fit, y, x).")
     labels = data["fit"].values.tolist()
     label = labels[0] if fit is None else fit
     if label not in labels:
         raise unknown_name("fit", label, [str(one) for one in labels])
-    if "label" not in data or set(data["label"].dims) != {"fit", "y", "x"}:
-        raise FileFormatError("the group /basins holds no slice: store what basin_slice gives, a label for every (fit, y, x).")
     row = data.isel(fit=labels.index(label))
     x, y, where = row["x"].values, row["y"].values, row["label"].transpose("y", "x").values
     picture = np.empty((*where.shape, 3))

@@ -25,6 +25,8 @@ def plot_bifurcations(tree: Tree | xr.Dataset, *, fit: Any = None, history: xr.D
     fit : label of the fit; the first by default. history : ``run.history``, where ``tree`` is a dataset.
     """
     data = group(tree, "bifurcations")
+    if missing := {"fit", "n_objects", "n_events"} - set(data.variables):
+        raise FileFormatError(f"the group /bifurcations has no {', '.join(sorted(missing))}: store what dr.analysis.bifurcations gives.")
     labels = data["fit"].values.tolist()
     label = labels[0] if fit is None else fit
     if label not in labels:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 import dynrnn
@@ -16,6 +17,7 @@ from dynrnn.reporting import fit_states
 from dynrnn.results._files import replace_file
 from dynrnn.study.page_figures import figures, importances_of
 from dynrnn.study.page_tables import Rerun, aggregate, all_trials, best_trials, failures, metrics_of, reruns_of
+from dynrnn.study.recorded import floor_of, reason_of, seconds_of
 from dynrnn.study.workers import open_queue, trial_folder
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def _counted(study: Study, trials: Sequence[FrozenTrial]) -> str:
     states = [trial.state.name.lower() for trial in trials]
     words = {"complete": "complete", "pruned": "pruned", "fail": "failed", "running": "running", "waiting": "waiting"}
     counts = ", ".join(f"{states.count(state)} {word}" for state, word in words.items() if state in states)
-    seconds = sum(trial.user_attrs.get("seconds", 0.0) for trial in trials)
+    seconds = float(np.nansum([seconds_of(trial) for trial in trials]))
     return f"{study.path.resolve().name} · {len(trials)} of {study.task.n_trials} trials" + (f": {counts}" if counts else "") + (
         f" · {seconds / 3600:.2f} hours of training" if seconds else "")
 
@@ -75,12 +77,12 @@ def _verdict(study: Study, trials: Sequence[FrozenTrial], front: Sequence[Frozen
     names = list(task.objectives)
     if not front:
         said = "No trial has been completed yet." if trials else "No trial has begun."
-        return f'<p class="verdict bad">{said}{" Why they failed is said below." if any("reason" in t.user_attrs for t in trials) else ""}</p>'
+        return f'<p class="verdict bad">{said}{" Why they failed is said below." if any(map(reason_of, trials)) else ""}</p>'
     best = front[0]
     if len(names) > 1:
         said = [f"{len(front)} trial{'s are' if len(front) > 1 else ' is'} beaten by no other one in all of {', '.join(names)}."]
     else:
-        floor = best.user_attrs.get("floor", {}).get(names[0])
+        floor = floor_of(best).get(names[0])
         beside = "" if floor is None else f" (floor {number(floor)})"
         said = [f"Trial {best.number} is best: {names[0]} {number(best.values[0])}{beside}."]
     lost = _lost(study, best)

@@ -16,6 +16,7 @@ from dynrnn.errors import DynrnnError
 from dynrnn.pages import Html, html, note, number, table
 from dynrnn.results.store import read_results
 from dynrnn.study.objectives import AGGREGATES
+from dynrnn.study.recorded import per_fit_of, reason_of, seconds_of
 from dynrnn.study.workers import trial_folder
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def best_trials(study: Study, trials: Sequence[FrozenTrial], front: Sequence[Fro
     varied = list(task.space)
     rows: list[list[Any]] = []
     for trial in front[:SHOWN]:
-        fits = trial.user_attrs.get("per_fit", {})
+        fits = per_fit_of(trial)
         said = "; ".join(f"{k} {v}" for k, v in _params(trial, varied))
         rows.append([link(study, trial.number), *(_value(v, fits.get(name)) for name, v in zip(task.objectives, trial.values)), said])
         for again in (r for r in reruns if r.number == trial.number):
@@ -68,8 +69,8 @@ def best_trials(study: Study, trials: Sequence[FrozenTrial], front: Sequence[Fro
     return parts + _beside(study, front[0])
 
 
-def _value(value: float, fits: Sequence[Any] | None) -> Any:
-    each = "" if not fits else "<small>" + " ".join(number(v) for v in sorted(map(float, fits))) + "</small>"
+def _value(value: float, fits: Sequence[float] | None) -> Any:
+    each = "" if not fits else "<small>" + " ".join(number(v) for v in sorted(fits)) + "</small>"
     return Html(f"{number(value)}{each}")
 
 
@@ -134,7 +135,7 @@ def all_trials(study: Study, trials: Sequence[FrozenTrial], front: set[int]) -> 
         told = dict(_params(trial, varied))
         values = [number(v) for v in trial.values] if trial.values else ["-"] * len(task.objectives)
         rows.append([link(study, trial.number), state + (" *" if trial.number in front else ""), *values, *(told.get(name, "-") for name in varied),
-                     f"{trial.user_attrs['seconds']:.1f}" if "seconds" in trial.user_attrs else "-"])
+                     f"{seconds_of(trial):.1f}" if np.isfinite(seconds_of(trial)) else "-"])
     head = ["trial", "state", *task.objectives, *varied, Html("training<small>s</small>")]
     more = "" if task.function is not None else ", of which dynrnn report FOLDER makes a page"
     return table(head, rows, texts={1}, bad=bad) + note(f"* best, or on the front. A number leads to the trial's folder{more}.")
@@ -144,7 +145,7 @@ def failures(trials: Sequence[FrozenTrial]) -> list[str]:
     reasons: dict[str, list[int]] = defaultdict(list)
     for trial in trials:
         if trial.state == TrialState.FAIL:
-            reasons[str(trial.user_attrs.get("reason", "no reason was recorded"))].append(trial.number)
+            reasons[reason_of(trial) or "no reason was recorded"].append(trial.number)
     if not reasons:
         return []
     rows = [[reason, len(which), ", ".join(map(str, which[:20])) + (", …" if len(which) > 20 else "")]

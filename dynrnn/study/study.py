@@ -16,6 +16,7 @@ from dynrnn.errors import ArgumentError, StudyError, check_int
 from dynrnn.models.base import Model
 from dynrnn.models.storage import load
 from dynrnn.streams import check_random_state
+from dynrnn.study.recorded import reason_of, seconds_of
 from dynrnn.study.task import Task, load_task
 from dynrnn.study.trial import run_trial
 from dynrnn.study.workers import open_queue, trial_folder
@@ -52,7 +53,7 @@ class Study:
             values = trial.values or [np.nan] * len(self.task.objectives)
             rows.append({
                 "number": trial.number, "state": trial.state.name.lower(), **dict(zip(self.task.objectives, values)), **trial.params,
-                "seconds": trial.user_attrs.get("seconds", np.nan), "reason": trial.user_attrs.get("reason", ""),
+                "seconds": seconds_of(trial), "reason": reason_of(trial),
             })
         columns: Any = ["number", "state", *self.task.objectives, *self.task.space, "seconds", "reason"]
         return pd.DataFrame(rows, columns=columns).set_index("number")
@@ -69,7 +70,7 @@ class Study:
         """Complete trials that no other one beats in every objective, by the first objective. O(trials^2)."""
         complete = [trial for trial in self._trials() if trial.state == TrialState.COMPLETE and np.isfinite(trial.values).all()]
         if not complete:
-            reasons = sorted({str(t.user_attrs["reason"]) for t in self._trials() if "reason" in t.user_attrs})
+            reasons = sorted({reason_of(t) for t in self._trials()} - {""})
             raise StudyError(f"{self.path} has no trial that was completed yet. {'Failed because: ' + '; '.join(reasons[:3]) if reasons else ''}".rstrip())
         sign = np.array([1.0 if way == "minimize" else -1.0 for way in self.task.directions])
         values = np.array([trial.values for trial in complete]) * sign

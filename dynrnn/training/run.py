@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from dynrnn.errors import ArgumentError
 from dynrnn.models.base import Model
 from dynrnn.models.ensemble import concat_models, select_model
+from dynrnn.models.unwrap import model_of
 from dynrnn.results.run_folder import RunFolder
 from dynrnn.results.schema import REPORTED
 from dynrnn.results.store import write_group
@@ -44,8 +46,6 @@ class Run:
 
     def store(self, **groups: xr.Dataset) -> None:
         """Add results to the run's folder under their group's name, e.g. ``run.store(generated=orbit, metrics=scores)``."""
-        from dynrnn.errors import ArgumentError
-
         if self.path is None:
             raise ArgumentError("this run has no folder: give out= to fit.")
         for name, dataset in groups.items():
@@ -74,9 +74,11 @@ def select_run(run: Run, fit: int | Sequence[int]) -> Run:
 
 def select(model_or_run: Any, fit: int) -> Any:
     """One fit out of an ensemble: a model of a model, a run of a run. It keeps its number, and trains as it would in the ensemble."""
-    return select_run(model_or_run, fit) if isinstance(model_or_run, Run) else select_model(model_or_run, fit)
+    return select_run(model_or_run, fit) if isinstance(model_or_run, Run) else select_model(model_of(model_or_run), fit)
 
 
-def concat(models: list) -> Model:
-    """One ensemble out of models (or runs' models) of one family and shape."""
-    return concat_models([m.model if isinstance(m, Run) else m for m in models])
+def concat(models: Any) -> Model:
+    """One ensemble out of models (or runs) of one family and shape, in a list. ArgumentError for what is none or does not agree, with what differs."""
+    if not isinstance(models, list | tuple):
+        raise ArgumentError(f"concat takes a list of models or runs, got {type(models).__name__}.")
+    return concat_models([model_of(m) for m in models])

@@ -261,6 +261,8 @@ def test_a_line_for_every_object_from_birth_to_death():
         plot_bifurcations(table(), fit=1)
     with pytest.raises(DynrnnError, match="fit"):
         plot_bifurcations(table(), fit=7)
+    with pytest.raises(FileFormatError, match="no n_events: store what dr.analysis.bifurcations gives"):
+        plot_bifurcations(table().drop_vars("n_events"))
 
 
 def test_fixed_points_are_marked_where_they_are():

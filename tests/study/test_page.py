@@ -9,6 +9,7 @@ import optuna
 import pytest
 
 import dynrnn as dr
+from dynrnn.cli_study import summary
 from dynrnn.study.page_figures import FEWEST
 from dynrnn.study.study import Study
 from dynrnn.study.task import keep
@@ -128,6 +129,26 @@ def test_no_trial_and_no_complete_trial_are_said(many, tmp_path):
     page = Page(failed.report())
     assert "No trial has been completed yet." in page.text
     assert ["objective 0 is inf, not a finite number", "1", "0"] in page.rows
+
+
+def test_what_another_program_wrote_of_a_trial_is_left_out(many, tmp_path):
+    study, _ = many
+    task = replace(study.task, n_trials=4)
+    other = Study(tmp_path / "other", keep(task, tmp_path / "other"))
+    params = {HOSTILE: 0.5, "kind": "a", "n": 2}
+    noted = [
+        {"seconds": "long", "floor": "low", "per_fit": "good", "reason": ["many"]},
+        {"seconds": None, "floor": {"value_0": "low"}, "per_fit": {"value_0": 3}},
+        {"seconds": {"a": 1}, "floor": [], "per_fit": {"value_0": ["bad", 1.0, None]}},
+    ]
+    for i, attrs in enumerate(noted):
+        stored = optuna.trial.create_trial(value=float(i), params=params, distributions=task.space, user_attrs=attrs)
+        other.optuna.add_trial(stored)
+    page = Page(other.report())
+    assert "Trial 0 is best: value_0 0." in page.text
+    assert [row[-1] for row in page.trials().values()] == ["-"] * 3
+    assert other.trials.seconds.isna().all()
+    assert summary(other).startswith("trial 0: value_0 0\n")
 
 
 def test_a_front_of_three_objectives_holds_what_nothing_beats(tmp_path):

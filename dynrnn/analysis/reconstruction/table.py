@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from dynrnn.errors import ArgumentError
+
 ROWS = (
     ("d_stsp", "D_stsp"),
     ("d_hellinger", "D_H"),
@@ -18,13 +20,15 @@ def score_table(scores: xr.Dataset) -> str:
     """Aligned plain text: a row for each score; median [min, max] over fits, then medians of floor and nulls, then the published figure.
 
     Notes below the table say what the bare numbers do not: fits that diverged, a floor from shorter stretches, where a
-    published figure was read, at what length and for which preset. A figure in brackets is second-hand.
+    published figure was read, at what length and for which preset. A figure in brackets is second-hand. ArgumentError for what holds no score.
 
     >>> data = xr.Dataset({"d_stsp": ("fit", [0.3, 0.2]), "d_stsp_floor": ("pair", [0.1])}, attrs={"preset": "gtf-2023"})
     >>> print(score_table(data))
     gtf-2023   fits, median [min, max]  floor  surrogate  linear  persistence  published
     D_stsp     0.25 [0.2, 0.3]          0.1    -          -       -            -
     """
+    if not isinstance(scores, xr.Dataset) or not any(name in scores for name, _ in ROWS):
+        raise ArgumentError(f"score_table takes what dr.evaluate gives, a Dataset with {', '.join(name for name, _ in ROWS)}; got {type(scores).__name__}.")
     header = [str(scores.attrs.get("preset", "")), "fits, median [min, max]", *COLUMNS]
     body, notes = [], []
     for name, label in ROWS:

@@ -1,8 +1,10 @@
 """The table's cells are the medians of the variables, and its notes say what the numbers do not."""
 
 import numpy as np
+import pytest
 import xarray as xr
 
+import dynrnn as dr
 from dynrnn.analysis.reconstruction import score_table
 
 
@@ -33,3 +35,8 @@ def test_cells_and_notes():
     assert "1 of 3 fits diverged (fit 5)" in notes
     assert "ten pairs" in notes
     assert "unstable" in notes
+
+
+def test_what_holds_no_scores_is_refused():
+    with pytest.raises(dr.ArgumentError, match=r"what dr.evaluate gives.* got Dataset"):
+        score_table(xr.Dataset({"observed": ("time", [1.0])}))

@@ -84,13 +84,18 @@ def trained(row: Row, training: Any, settings: Settings) -> tuple[Any, int, floa
         return dr.fit(model, training, progress=False, **row.options), 0, time.perf_counter() - began
     common = {"progress": False, "random_state": settings.random_state, **row.options}
     fresh = dr.concat([model])
-    dr.fit(fresh, training, n_updates=3, **common)                                      # compiles
-    whole = settings.seconds * settings.seeds
-    began, n = time.perf_counter(), 0
-    while (took := time.perf_counter() - began) < min(3.0, whole / 10) or n == 0:
-        dr.fit(fresh, training, n_updates=20, **common)
-        n += 20
-    updates = max(1, round(whole * n / took))
+
+    def seconds_for(n: int) -> float:
+        began = time.perf_counter()
+        dr.fit(fresh, training, n_updates=n, **common)
+        return time.perf_counter() - began
+
+    seconds_for(3)                                                                      # compiles
+    whole, n, more = settings.seconds * settings.seeds, 10, 0.0
+    while more < min(3.0, whole / 10):                                                  # less what every call takes to prepare its data
+        n *= 2
+        more = seconds_for(n) - seconds_for(n // 2)
+    updates = max(1, round(whole * (n - n // 2) / more))
     began = time.perf_counter()
     return dr.fit(model, training, n_updates=updates, **common), updates, time.perf_counter() - began
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from rows import Row, Table, floors, judged, lost, recordings, spread
+from rows import Row, Table, floors, judged, lost, recordings, seconds_per_update, spread
 
 import dynrnn as dr
 from dynrnn.models import Reservoir
@@ -83,19 +83,8 @@ def trained(row: Row, training: Any, settings: Settings) -> tuple[Any, int, floa
         began = time.perf_counter()
         return dr.fit(model, training, progress=False, **row.options), 0, time.perf_counter() - began
     common = {"progress": False, "random_state": settings.random_state, **row.options}
-    fresh = dr.concat([model])
-
-    def seconds_for(n: int) -> float:
-        began = time.perf_counter()
-        dr.fit(fresh, training, n_updates=n, **common)
-        return time.perf_counter() - began
-
-    seconds_for(3)                                                                      # compiles
-    whole, n, more = settings.seconds * settings.seeds, 10, 0.0
-    while more < min(3.0, whole / 10):                                                  # less what every call takes to prepare its data
-        n *= 2
-        more = seconds_for(n) - seconds_for(n // 2)
-    updates = max(1, round(whole * (n - n // 2) / more))
+    whole = settings.seconds * settings.seeds
+    updates = max(1, round(whole / seconds_per_update(model, training, common, min(3.0, whole / 10), time.perf_counter)))
     began = time.perf_counter()
     return dr.fit(model, training, n_updates=updates, **common), updates, time.perf_counter() - began
 

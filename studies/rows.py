@@ -91,8 +91,7 @@ class Table:
 
 
 def tell_cost(rows: Sequence[Row], training: Any, seeds: int, updates: int, random_state: int) -> None:
-    """Core-hours that the rows' fits will take: by processor time, of a handful of updates of one fit each on one thread, less that of a third as many, since
-    the first few compile and each call prepares its data."""
+    """Core-hours that the rows' fits will take: by processor time of one fit each on one thread."""
     total = 0.0
     for row in rows:
         model = row.make(n_fits=1, random_state=random_state)
@@ -101,12 +100,7 @@ def tell_cost(rows: Sequence[Row], training: Any, seeds: int, updates: int, rand
         descent = {name: value for name, value in row.options.items() if not name.startswith("validate")}
         options = {"progress": False, "random_state": random_state, "n_threads": 1, **descent, "keep": "last"}
         data = training if row.training is None else row.training
-        _took(model, data, 2, options)
-        n, more = 4, 0.0
-        while more < 0.3 and n < updates:
-            n *= 3
-            more = _took(model, data, n, options) - _took(model, data, n // 3, options)
-        total += max(more, 0.0) / (n - n // 3) * seeds * updates_of(row, updates)
+        total += seconds_per_update(model, data, options, 0.3, time.process_time) * seeds * updates_of(row, updates)
     print(f"{len(rows)} rows of {seeds} seeds, {updates:,} updates each unless a row says fewer: about {total / 3600:.2f} core-hours of training", flush=True)
 
 
@@ -128,10 +122,20 @@ def updates_of(row: Row, updates: int) -> int:
     return max(1, round(row.share * updates))
 
 
-def _took(model: Any, data: Any, n: int, options: dict[str, Any]) -> float:
-    began = time.process_time()
-    dr.fit(dr.concat([model]), data, n_updates=n, **options)
-    return time.process_time() - began
+def seconds_per_update(model: Any, data: Any, options: dict[str, Any], enough: float, clock: Callable[[], float]) -> float:
+    """By ``clock``, of so many updates that they take ``enough`` seconds more than a third of them, since every call prepares its data; none that compiles."""
+
+    def took(n: int) -> float:
+        began = clock()
+        dr.fit(dr.concat([model]), data, n_updates=n, **options)
+        return clock() - began
+
+    took(2)
+    n, more = 4, 0.0
+    while more < enough:
+        n *= 3
+        more = took(n) - took(n // 3)
+    return more / (n - n // 3)
 
 
 def trained(row: Row, training: Any, seeds: int, updates: int, random_state: int) -> Any:

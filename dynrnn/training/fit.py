@@ -110,7 +110,8 @@ def fit(
     callback : called every ``validate_every`` updates and after the last with a ``Progress``; training ends where it returns True.
     noise : standard deviation of Gaussian noise on windows (inputs and targets alike), in standard deviations of the channel.
     regularisation : see ``Regularisation``; none by default.
-    gradient_clip : largest norm of a fit's gradient; no clipping by default.
+    gradient_clip : largest norm of a fit's gradient; no clipping by default. RAdam's first five steps are plain gradient steps, from which models with huge
+        first gradients (plain shallow PLRNNs of hundreds of hidden units) may not come back; 10 prevents it.
     standardise : train on channels scaled to mean 0 and sd 1 (constants from this recording, kept in the model); results stay in your units.
     max_refused : a step that is not finite is refused; so many in a row stop that fit, with a status and a warning, and the others go on.
     backend : ``cpu`` (compiled), ``reference`` (plain torch, slow) or ``triton`` (a CUDA device: all of an update there, in float32; not run on one

@@ -25,7 +25,7 @@ class Status(StrEnum):
             return ""
         return (
             "Updates were refused many times in a row; the parameters are those of the last good update. Raise alpha or force more often, "
-            "lower the learning rate, shorten sequence_length, set gradient_clip, or take a clipped model where the family has one."
+            "lower the learning rate, shorten sequence_length, set gradient_clip=10, or take a clipped model where the family has one."
         )
 
 

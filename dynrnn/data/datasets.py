@@ -71,6 +71,6 @@ def _own_errors() -> Iterator[None]:
     try:
         yield
     except dynrnn_datasets.UnknownDatasetError as error:
-        raise UnknownNameError(str(error)) from error
+        raise UnknownNameError(str(error)) from None        # the names are all there is to say
     except dynrnn_datasets.DatasetError as error:
         raise DatasetError(str(error)) from error

@@ -21,6 +21,7 @@ import dynrnn as dr
 from dynrnn.models import Reservoir
 
 FULL = 250_000            # updates of a fit as published (Hess et al. 2023)
+MOST_TRIED = 20_000       # updates, to see what one costs
 
 
 @dataclass
@@ -123,7 +124,8 @@ def updates_of(row: Row, updates: int) -> int:
 
 
 def seconds_per_update(model: Any, data: Any, options: dict[str, Any], enough: float, clock: Callable[[], float]) -> float:
-    """By ``clock``, of so many updates that they take ``enough`` seconds more than a third of them, since every call prepares its data; none that compiles."""
+    """By ``clock``, of so many updates that they take ``enough`` seconds more than a third of them, since every call prepares its data; none that compiles.
+    Fits that have all stopped take no time however many there are, so it ends at some number, as if they had taken ``enough``."""
 
     def took(n: int) -> float:
         began = clock()
@@ -132,10 +134,10 @@ def seconds_per_update(model: Any, data: Any, options: dict[str, Any], enough: f
 
     took(2)
     n, more = 4, 0.0
-    while more < enough:
+    while more < enough and n < MOST_TRIED:
         n *= 3
         more = took(n) - took(n // 3)
-    return more / (n - n // 3)
+    return max(more, enough) / (n - n // 3)
 
 
 def trained(row: Row, training: Any, seeds: int, updates: int, random_state: int) -> Any:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
+import dynrnn as dr
 from dynrnn.analysis import cycles
 from tests.analysis.piecewise.published import LOZI, SHALLOW_FIXED_POINT
 
@@ -29,6 +31,19 @@ def test_distances_from_a_polyline_with_a_segment_of_no_length():
     assert distance(np.array([[0.5, 2.0]]), line) == 2
     with pytest.raises(ValueError, match="nan"):
         distance(np.array([[np.nan, 0.0]]), line)
+
+
+@pytest.mark.filterwarnings("ignore:1 of 1 fits stopped early")
+def test_the_cost_of_fits_that_have_all_stopped_is_found_in_the_end():
+    """By a clock that stands still too, no number of updates takes 0.1 s more than another; the cost is then that of 0.1 s for those that were tried."""
+    doomed = dr.PLRNN(3, 4, random_state=0)
+    with torch.no_grad():
+        doomed.A[:] = 1e30
+    data = dr.as_recording(np.random.default_rng(0).standard_normal((300, 3)))
+    options = {"sequence_length": 50, "max_refused": 3, "progress": False, "random_state": 0}
+    rows = study("rows")
+    cost = rows.seconds_per_update(doomed, data, options, 0.1, lambda: 0.0)
+    assert 0.1 / (3 * rows.MOST_TRIED) < cost <= 0.1 / (rows.MOST_TRIED * 2 / 3)
 
 
 TINY = {"seeds": 1, "steps": 1_500, "tests": 1}
